@@ -1,0 +1,1 @@
+"""Chat actors: deliver what Django committed."""

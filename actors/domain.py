@@ -1,0 +1,331 @@
+"""The words of the work as frozen values: what is sent, to whom, through which instance.
+
+Stores make them, gateways take them, actors pass them on. An *instance* is one connected WhatsApp number: an Evolution
+``instance`` or a Cloud API ``phone_number_id``. Recipients are a closed type: parsed once, refused rather than repaired.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from actors.errors import BadRecipient
+
+_PHONE = re.compile(r"\+[1-9]\d{7,14}", re.ASCII)
+_GROUP = re.compile(r"\d+(-\d+)?@g\.us", re.ASCII)
+_LID = re.compile(r"\d+@lid", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A person by number, E.164 with ``+``."""
+
+    number: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not _PHONE.fullmatch(self.number):
+            raise BadRecipient("the conversation's phone is not a number in international form (+ and 8 to 15 digits)")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupJid:
+    """A group by its full id, ``…@g.us``."""
+
+    jid: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not _GROUP.fullmatch(self.jid):
+            raise BadRecipient("the conversation's group id is not of the form <digits>[-<digits>]@g.us")
+
+
+@dataclass(frozen=True, slots=True)
+class Lid:
+    """A person by linked id, ``…@lid``: WhatsApp hides the number."""
+
+    jid: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not _LID.fullmatch(self.jid):
+            raise BadRecipient("the conversation's linked id is not of the form <digits>@lid")
+
+
+Recipient = Phone | GroupJid | Lid
+
+
+class ConversationType(StrEnum):
+    """What a conversation is, as the host's rows say it."""
+
+    #: One person.
+    INDIVIDUAL = "individual"
+    #: A WhatsApp group.
+    GROUP = "group"
+    #: A broadcast list; nothing can be sent to it.
+    BROADCAST = "broadcast"
+
+
+class MessageStatus(StrEnum):
+    """Status of a chat message's row; it only ever moves forward (failed may become pending by a person's retry)."""
+
+    #: Committed, not yet sent.
+    PENDING = "pending"
+    #: Accepted by the gateway.
+    SENT = "sent"
+    #: On the recipient's phone.
+    DELIVERED = "delivered"
+    #: Read by the recipient.
+    SEEN = "seen"
+    #: Given up; the reason is on the row.
+    FAILED = "failed"
+
+
+#: A row in one of these was sent; it is never sent again and never regresses.
+SENT_STATUSES = frozenset({MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.SEEN})
+
+
+class MediaKind(StrEnum):
+    """What a media part is to the person who receives it."""
+
+    #: A picture.
+    IMAGE = "image"
+    #: A film.
+    VIDEO = "video"
+    #: A file.
+    DOCUMENT = "document"
+    #: A sound file.
+    AUDIO = "audio"
+    #: A voice note (push to talk).
+    VOICE = "voice"
+
+    @classmethod
+    def of(cls, mimetype: str) -> "MediaKind":
+        """Kind for a MIME type; sound is a voice note, as the adopting product sends it; unknown is a document."""
+        family = mimetype.partition("/")[0]
+        if family == "audio":
+            return cls.VOICE
+        return cls(family) if family in (cls.IMAGE, cls.VIDEO) else cls.DOCUMENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """One attachment: ``url`` (fetched by the gateway) and what it is. ``file_name`` has a true extension."""
+
+    kind: MediaKind
+    url: str = field(repr=False)
+    mimetype: str
+    file_name: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The message replied to, as the gateway knows it. ``participant`` is set in groups only."""
+
+    provider_message_id: str
+    from_me: bool
+    participant: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One chat message as the host committed it. ``text`` is the body, or the caption of the first attachment.
+
+    ``recipient_address`` is the row's raw phone or JID; :meth:`recipient` parses it once.
+    ``instance_name`` is the one the row names (the message's own preference, then its conversation's), None when neither does.
+    """
+
+    id: str
+    conversation_id: str
+    tenant_id: str | None
+    instance_name: str | None
+    conversation_type: ConversationType
+    recipient_address: str = field(repr=False)
+    text: str = field(default="", repr=False)
+    media: tuple[Media, ...] = ()
+    #: Attachments that the row announces; more than ``media`` holds means a file is missing (never sent without it).
+    announced_media: int = 0
+    quote: Quote | None = None
+    mentions: tuple[str, ...] = field(default=(), repr=False)
+    mention_everyone: bool = False
+    status: MessageStatus = MessageStatus.PENDING
+    provider_message_id: str | None = None
+    is_internal: bool = False
+    created_at_ms: int = 0
+
+    @property
+    def parts(self) -> int:
+        """How many provider messages this becomes: one per attachment, else one text."""
+        return max(1, len(self.media))
+
+    def recipient(self, *, default_region: str | None = None) -> Recipient:
+        """Parse the address by what the conversation *is*, never by how the text looks.
+
+        Raises:
+            BadRecipient: it does not fit the conversation's type.
+        """
+        return parse_recipient(self.recipient_address, self.conversation_type, default_region=default_region)
+
+
+#: Country calling codes for ``CHAT_DEFAULT_REGION``; extend when a host needs another.
+CALLING_CODES = {"BR": "55", "PT": "351", "AR": "54", "MX": "52", "US": "1", "ES": "34", "CL": "56", "CO": "57"}
+
+
+def parse_recipient(
+    address: str, conversation_type: ConversationType, *, default_region: str | None = None
+) -> Recipient:
+    """Recipient of a conversation.
+
+    A group is ``…@g.us`` (a bare group id gets the suffix: the conversation's type says that it is one); a person is
+    ``+digits``, ``<digits>@s.whatsapp.net`` (a JID carries the country code) or ``<digits>@lid``. Digits without ``+``
+    need ``default_region``.
+
+    Raises:
+        BadRecipient: empty, of the wrong kind, or without a country.
+    """
+    text = address.strip()
+    if conversation_type is ConversationType.GROUP:
+        if text.endswith(("@s.whatsapp.net", "@lid")) or text.startswith("+"):
+            raise BadRecipient("the conversation is a group but its address is a person's")
+        return GroupJid(text if text.endswith("@g.us") else f"{text}@g.us")
+    if conversation_type is ConversationType.BROADCAST:
+        raise BadRecipient("a broadcast list cannot be sent to")
+    if text.endswith("@g.us"):
+        raise BadRecipient("the conversation is a person's but its address is a group's")
+    if text.endswith("@lid"):
+        return Lid(text)
+    if text.endswith("@s.whatsapp.net"):
+        return Phone("+" + text.removesuffix("@s.whatsapp.net"))
+    return _phone(text, default_region=default_region)
+
+
+def _phone(text: str, *, default_region: str | None) -> Phone:
+    digits = re.sub(r"[\s().-]", "", text)
+    if digits.startswith("+"):
+        return Phone(digits)
+    if default_region is None:
+        raise BadRecipient(
+            "the phone has no + and no country; store it as +<country><number> or set CHAT_DEFAULT_REGION"
+        )
+    return Phone(f"+{CALLING_CODES[default_region]}{digits}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A connected number. ``base_url`` and ``api_key`` come from one source or are both None."""
+
+    name: str
+    tenant_id: str | None = None
+    #: Gateway backend that serves it, or None for ``CHAT_GATEWAY``.
+    backend: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    phone_number_id: str | None = None
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A thread with one contact or group, as far as the fetches need it."""
+
+    id: str
+    tenant_id: str | None
+    instance_name: str | None
+    conversation_type: ConversationType
+    recipient_address: str = field(repr=False)
+    picture_url: str | None = field(default=None, repr=False)
+
+    def recipient(self, *, default_region: str | None = None) -> Recipient:
+        """See :func:`parse_recipient`."""
+        return parse_recipient(self.recipient_address, self.conversation_type, default_region=default_region)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingPart:
+    """What goes out in one request: a text, or one attachment with its caption.
+
+    ``reference`` names (message, part) for the gateway's log; it is not content.
+    """
+
+    message_id: str
+    part: int
+    #: Order within the conversation, for the sandbox's order check; 0 = unknown.
+    sequence: int = 0
+    recipient: Recipient
+    text: str = field(default="", repr=False)
+    media: Media | None = None
+    quote: Quote | None = None
+    mentions: tuple[str, ...] = field(default=(), repr=False)
+    mention_everyone: bool = False
+
+    @property
+    def reference(self) -> str:
+        """``<message id>:<part>``."""
+        return f"{self.message_id}:{self.part}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The gateway took it. Not "delivered": only the webhook proves that.
+
+    ``provider_message_id`` is None when it provably went out and no id could be had (never send it again).
+    """
+
+    provider_message_id: str | None
+    recipient_jid: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupInfo:
+    """What a gateway knows of a group. None = the gateway did not say; never overwrite with it.
+
+    ``participants`` are kept by the host elsewhere; they are merged only when the host has none.
+    """
+
+    jid: str = field(repr=False)
+    subject: str | None = field(default=None, repr=False)
+    description: str | None = field(default=None, repr=False)
+    owner: str | None = field(default=None, repr=False)
+    picture_url: str | None = field(default=None, repr=False)
+    size: int | None = None
+    participants: tuple[dict[str, Any], ...] | None = field(default=None, repr=False)
+
+
+class AttemptState(StrEnum):
+    """State of a send attempt; committed before the HTTP call it describes."""
+
+    #: A request may be on its way. Found by a later run, it means *unknown*.
+    SENDING = "sending"
+    #: Provably not sent; the next run may send.
+    RETRYABLE = "retryable"
+    #: May have been sent; reconcile first.
+    UNKNOWN = "unknown"
+    #: The gateway took it.
+    ACCEPTED = "accepted"
+    #: Given up.
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendAttempt:
+    """One row per (message, part): what is known of its delivery.
+
+    ``started_at_ms`` is of the latest run that sent; ``looks`` counts reconciliations that found nothing since then.
+    """
+
+    message_id: str
+    part: int
+    state: AttemptState
+    number: int
+    instance_name: str
+    started_at_ms: int
+    deadline_at_ms: int
+    looks: int = 0
+    provider_message_id: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a chat message belongs; resolved in one query at send."""
+
+    conversation_id: str
+    instance_name: str | None
+    tenant_id: str | None

@@ -1,0 +1,1 @@
+"""Carries messages: knows Dramatiq and Redis, never what a message is about."""
