@@ -44,22 +44,27 @@ class PipelineError(Described):
     code = "pipeline"
 
 
-class QueueUnavailable(PipelineError, BrokerConnectionError):
-    """Redis did not answer in time.
+class _QueueError(PipelineError, BrokerConnectionError):
+    """Base of what Dramatiq's worker must take for a lost connection: it then keeps retrying an acknowledgement."""
 
-    Also a Dramatiq ``BrokerConnectionError``, so that its worker keeps retrying an acknowledgement.
-    """
+    def __init__(self, message: str) -> None:
+        BrokerConnectionError.__init__(self, message)  # type: ignore[no-untyped-call]
+        self.args = (message,)
+
+
+class QueueUnavailable(_QueueError):
+    """Redis did not answer in time; nothing is known to be enqueued."""
 
     code = "queue_unavailable"
 
 
-class QueueFull(PipelineError, BrokerConnectionError):
+class QueueFull(_QueueError):
     """Redis is at ``maxmemory`` and refuses new messages."""
 
     code = "queue_full"
 
 
-class QueueRefused(PipelineError, BrokerConnectionError):
+class QueueRefused(_QueueError):
     """Redis answered and refuses: a read-only replica, a missing right, a failed snapshot."""
 
     code = "queue_refused"

@@ -1,0 +1,79 @@
+"""Clients of the queue's Redis: one for commands, one that blocks; and the proof that they are on the pinned database.
+
+Used by the broker, the dead-letter and memory commands and ``doctor``.
+"""
+
+import os
+import socket
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.connection import parse_url
+from redis.retry import Retry as ClientRetry
+
+from middleware.brokers.redis.scripts import translated
+from middleware.brokers.redis.waiter import BLOCK_S
+from middleware.errors import ExitCode, Refusal
+
+#: A command that has no answer by then has failed, in seconds. With one retry and the pauses between, a send is refused in
+#: under five seconds; repeating is harmless because every script is idempotent.
+SOCKET_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 1.0
+#: Connections of one process, in all threads; a thread waits for a free one rather than failing.
+MAX_CONNECTIONS = 64
+
+
+def kwargs_of(url: str) -> dict[str, Any]:
+    """Connection arguments of a URL as it is, without a pin: for the bare broker class."""
+    return dict(parse_url(url or "redis://127.0.0.1:6379/0"))  # type: ignore[no-untyped-call]
+
+
+def make_client(kwargs: dict[str, Any], *, role: str) -> "redis.Redis":
+    """Client for commands; ``role`` shows in ``CLIENT LIST``. Connects when first used; survives a fork."""
+    settings = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "health_check_interval": 30,
+        "retry": ClientRetry(ExponentialWithJitterBackoff(base=0.05, cap=0.3), 1),
+        "client_name": f"chat-{role}-{socket.gethostname()}-{os.getpid()}",
+        "decode_responses": False,
+    }
+    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        **{**settings, **kwargs, "decode_responses": False}, max_connections=MAX_CONNECTIONS, timeout=SOCKET_TIMEOUT_S
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+def make_blocking_client(kwargs: dict[str, Any]) -> "redis.Redis":
+    """Client that may block: its socket timeout is above the block, whatever the URL says."""
+    return make_client(
+        {
+            **kwargs,
+            "socket_timeout": BLOCK_S + 5,
+            "health_check_interval": 0,
+            "retry": ClientRetry(ExponentialWithJitterBackoff(), 0),
+        },
+        role="wait",
+    )
+
+
+def assert_pinned(client: "redis.Redis", *, db: int) -> None:
+    """Refuse to go on unless both the pool and the live connection are on ``db``.
+
+    Raises:
+        Refusal: they are not; a ``SystemExit``, because Dramatiq swallows other errors of a boot hook.
+    """
+    pool_db = client.connection_pool.connection_kwargs.get("db", 0)
+    if pool_db != db:
+        raise Refusal(ExitCode.WRONG_DATABASE, f"the queue's pool is on database {pool_db}, it must be {db}")
+    try:
+        with translated("asking which database the connection is on"):
+            live_db = int(client.client_info()["db"])
+    except Exception as error:
+        raise Refusal(ExitCode.UNAVAILABLE, f"the queue's Redis cannot be asked for its database: {error}") from error
+    if live_db != db:
+        raise Refusal(
+            ExitCode.WRONG_DATABASE,
+            f"the live connection is on database {live_db}, it must be {db}: this server does not honour SELECT",
+        )

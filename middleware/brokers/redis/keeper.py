@@ -1,0 +1,112 @@
+"""Keep what this process holds, and what nobody holds, in order.
+
+One thread per worker process: it renews the leases in hand every third of a lease, and every two seconds lets Redis promote,
+reclaim and trim (``tend.lua``), on every process alike: no leader, no dice. It never runs an actor or a callback.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from middleware.brokers.redis.inflight import InFlight
+from middleware.brokers.redis.transitions import Tended, Transitions
+from middleware.clock import Clock
+from middleware.errors import PipelineError
+
+logger = logging.getLogger(__name__)
+
+#: A dead worker's messages are back at most this long after their lease ended, in milliseconds.
+TEND_EVERY_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class CarePolicy:
+    """Limits that tending applies."""
+
+    lease_ms: int
+    max_deliveries: int
+    dead_max_age_ms: int
+    dead_max: int
+
+
+class Keeper:
+    """The care thread. ``on_tended`` is told what each round found."""
+
+    def __init__(
+        self,
+        transitions: Transitions,
+        in_flight: InFlight,
+        *,
+        policy: CarePolicy,
+        clock: Clock,
+        queue_names: Callable[[], set[str]],
+        on_tended: Callable[[Tended], None],
+    ) -> None:
+        self.transitions = transitions
+        self.in_flight = in_flight
+        self.policy = policy
+        self.clock = clock
+        self.queue_names = queue_names
+        self.on_tended = on_tended
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        #: Boot-clock time of the last successful round; health reads it.
+        self.last_round_boot_ms = 0
+
+    def start(self) -> None:
+        """Start the thread; a second call does nothing."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; returns when it is gone or after 3 s."""
+        self._stopping.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(3)
+
+    def _run(self) -> None:
+        # Renewals set the pace when leases are short (tests, demo): a third of a lease, as promised.
+        pause_s = min(TEND_EVERY_MS, self.policy.lease_ms / 3) / 1000
+        next_renewal_ms = 0
+        while not self._stopping.is_set():
+            try:
+                if self.clock.boot_ms() >= next_renewal_ms:
+                    next_renewal_ms = self.clock.boot_ms() + self.policy.lease_ms // 3
+                    self.renew()
+                self.tend()
+                self.last_round_boot_ms = self.clock.boot_ms()
+            except PipelineError as error:
+                logger.warning("keeper.round_failed", extra={"code": error.code})
+            except Exception:
+                # This thread must outlive every surprise: without it leases run out under a healthy worker.
+                logger.critical("keeper.round_broken", exc_info=True)
+            self.clock.wait(pause_s, until=self._stopping)
+
+    def renew(self) -> None:
+        """Prolong every lease in hand; note which were lost."""
+        for queue_name, leases in self.in_flight.leases().items():
+            asked_boot_ms = self.clock.boot_ms()
+            lost = self.transitions.renew(queue_name, leases, lease_ms=self.policy.lease_ms)
+            self.in_flight.renewed(leases, lost=lost, asked_boot_ms=asked_boot_ms)
+            for id_ in lost:
+                logger.warning("lease.lost", extra={"redis_message_id": id_, "queue": queue_name})
+
+    def tend(self) -> None:
+        """Let Redis promote, reclaim and trim all declared queues."""
+        names = sorted(self.queue_names())
+        if not names:
+            return
+        for tended in self.transitions.tend(
+            names,
+            max_deliveries=self.policy.max_deliveries,
+            dead_max_age_ms=self.policy.dead_max_age_ms,
+            dead_max=self.policy.dead_max,
+        ):
+            if tended.reclaimed or tended.buried:
+                logger.warning(
+                    "messages.reclaimed",
+                    extra={"queue": tended.queue_name, "reclaimed": tended.reclaimed, "buried": tended.buried},
+                )
+            self.on_tended(tended)

@@ -1,0 +1,62 @@
+-- tend.lua — what must happen without anybody asking: promote, reclaim, forget, trim. For all queues of the call.
+-- ARGV[1] max_deliveries  integer  started more often than this without an outcome → dead letter crash_loop
+-- ARGV[2] dead_max_age_ms integer  dead letters older than this are dropped
+-- ARGV[3] dead_max        integer  most dead letters kept per queue
+-- Returns  per queue: reclaimed, buried, dead letters to announce now, next_due_in_ms | -1, dead letters dropped
+-- Safe to run on every process at once; every step is bounded.
+local max_deliveries, dead_max_age_ms, dead_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local function reclaim()
+  local reclaimed, buried = 0, 0
+  local expired = redis.call("ZRANGEBYSCORE", leases, "-inf", now_ms, "LIMIT", 0, 128)
+  -- Newest first, each to the head: the oldest ends up in front, where it was.
+  for index = #expired, 1, -1 do
+    local id = expired[index]
+    drop_lease(id)
+    local body = redis.call("HGET", messages, id)
+    local times = tonumber(redis.call("HGET", deliveries, id) or 0)
+    if body and times > max_deliveries then
+      bury(id, facts_of(id), "crash_loop", { attempts = times }, body)
+      buried = buried + 1
+    elseif body then
+      redis.call("LPUSH", ready, id)
+      reclaimed = reclaimed + 1
+    end
+  end
+  if reclaimed > 0 then
+    count("reclaimed", reclaimed)
+    ring()
+  end
+  return reclaimed, buried
+end
+
+local function forget_dead(ids)
+  for _, id in ipairs(ids) do
+    redis.call("ZREM", dead, id)
+    redis.call("ZREM", unannounced, id)
+    redis.call("HDEL", letters, id)
+    redis.call("HDEL", bodies, id)
+  end
+  return #ids
+end
+
+local report = {}
+for index = 0, #KEYS / WIDTH - 1 do
+  bind(index)
+  promote(128)
+  local reclaimed, buried = reclaim()
+  for _, member in ipairs(redis.call("ZRANGEBYSCORE", finished, "-inf", now_ms, "LIMIT", 0, 256)) do
+    redis.call("ZREM", finished, member)
+  end
+  local dropped = forget_dead(redis.call("ZRANGEBYSCORE", dead, "-inf", now_ms - dead_max_age_ms, "LIMIT", 0, 64))
+  local excess = redis.call("ZCARD", dead) - dead_max
+  if excess > 0 then
+    dropped = dropped + forget_dead(redis.call("ZRANGE", dead, 0, math.min(excess, 64) - 1))
+  end
+  report[#report + 1] = reclaimed
+  report[#report + 1] = buried
+  report[#report + 1] = redis.call("ZCOUNT", unannounced, "-inf", now_ms)
+  report[#report + 1] = next_due_in()
+  report[#report + 1] = dropped
+end
+return report
