@@ -1,0 +1,60 @@
+# Every target makes .venv by itself; when it is there and current that costs nothing.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types prove lock clean
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Two stamps: a changed pyproject.toml does not send pip through all pins again.
+PINS := .venv/.pins
+READY := .venv/.ready
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+$(BIN)/python:
+	$(PYTHON) -m venv --clear .venv
+
+$(PINS): requirements/dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(READY): pyproject.toml $(PINS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)  ## the whole product on this machine: no Redis, no gateway, no account needed
+	@$(BIN)/chat-actors demo
+
+lint: $(READY)  ## style and the layers of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+types: $(READY)  ## mypy, strict
+	$(BIN)/mypy
+
+# Coverage is told, not judged. The last line is pytest's own.
+test: lint types  ## everything but the full counts of `make prove`
+	@$(BIN)/coverage erase
+	@failed=0; $(BIN)/coverage run -m pytest -n 2 -m "not slow" 2>&1 | tee .pytest.out || failed=$$?; \
+	$(BIN)/coverage combine --quiet || true; \
+	echo "coverage: $$($(BIN)/coverage report --format=total) %"; \
+	tail -n 1 .pytest.out; exit $$failed
+
+prove: $(READY)  ## the full counts of the figures in docs/, into prove/results.json
+	@failed=0; $(BIN)/python -m pytest -m slow --junit-xml=prove/junit.xml || failed=$$?; \
+	$(BIN)/python prove/results.py prove/junit.xml prove/results.json; exit $$failed
+
+lock:  ## pin requirements/dev.txt again (needs uv)
+	@echo "# Everything that \`make\` installs, pinned with hashes for Python 3.11 and later. Written by \`make lock\`; do not edit." > requirements/dev.new
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  pyproject.toml --extra dev >> requirements/dev.new
+	@mv requirements/dev.new requirements/dev.txt
+
+clean:  ## remove everything that was made here
+	rm -rf .venv .pytest.out .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .demo build dist prove/junit.xml prove/results.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
