@@ -6,9 +6,8 @@ passes Dramatiq's own tests.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -23,44 +22,19 @@ from dramatiq.middleware import Retries as StockRetries
 
 from middleware.brokers.redis import connections
 from middleware.brokers.redis.consumer import CarriedMessage, CarrierConsumer
-from middleware.brokers.redis.inflight import InFlight
-from middleware.brokers.redis.keeper import CarePolicy, Keeper
-from middleware.brokers.redis.keys import Keys
-from middleware.brokers.redis.scripts import Scripts
-from middleware.brokers.redis.transitions import Fetch, Lease, Tended, Transitions
-from middleware.brokers.redis.waiter import Waiter
+from middleware.brokers.redis.machinery import CarrierOptions, Machinery
+from middleware.brokers.redis.transitions import Fetch, Lease, Transitions
 from middleware.clock import Clock, SystemClock
-from middleware.errors import PipelineError
 from middleware.outcomes import Dead, Outcome, PutBack, Retry
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CarrierOptions:
-    """What may be set; times in milliseconds."""
-
-    namespace: str = "dramatiq"
-    #: Suffix of the dead letters' keys; stock's, unless our own commands look after them (``Keys``).
-    dead_suffix: str = ".XQ"
-    #: Database that the live connection must be on; None = not checked (bare class).
-    pinned_db: int | None = None
-    lease_ms: int = 15_000
-    #: Starts without an outcome after which a message is a dead letter ``crash_loop``.
-    max_deliveries: int = 5
-    #: How long after its enqueue a message may wait for a worker that knows its actor; 0 = not at all.
-    unknown_actor_grace_ms: int = 0
-    #: How long a repeated enqueue or finish is recognised.
-    remember_ms: int = 120_000
-    dead_max_age_ms: int = 90 * 24 * 60 * 60 * 1000
-    dead_max: int = 100_000
-
-
 class CarrierBroker(RedisBroker):
     """Carries messages with leases, lanes, delays and dead letters kept by Redis. Safe to share between threads.
 
-    Give ``url`` or ``connect``. Nothing is connected before the first command, and ``connect`` is not called before that,
-    so a broker can exist in a process that has no Redis.
+    Give ``url`` or ``connect``. Nothing is connected before the first command, and neither ``connect`` nor ``options`` is
+    called before that, so a broker can exist in a process that has no Redis and no settings.
     """
 
     def __init__(
@@ -69,103 +43,59 @@ class CarrierBroker(RedisBroker):
         url: str | None = None,
         connect: Callable[[], dict[str, Any]] | None = None,
         middleware: list[Middleware] | None = None,
-        options: CarrierOptions | None = None,
+        options: Callable[[], CarrierOptions] | None = None,
         namespace: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         # Deliberately not RedisBroker.__init__: it builds a client and registers the stock scripts at once.
         Broker.__init__(self, middleware=middleware)
-        self.options = options or CarrierOptions(namespace=namespace or "dramatiq")
-        self.namespace = self.options.namespace
-        self.keys = Keys(self.namespace, self.options.dead_suffix)
         self.broker_id = str(uuid4())
-        self.dead_message_ttl = self.options.dead_max_age_ms
-        # Stock's dice are gone: care is the keeper's, on a clock. Set, a size is counted after a full round of care.
-        self.maintenance_chance = 0
         self.queues: set[str] = set()
         self.clock = clock or SystemClock()
+        # Ours belongs to this broker; a bare one follows Dramatiq's global encoder, as its tests expect.
         self.encoder: Encoder | None = None if options is None else JSONEncoder()
-        self.stopping = threading.Event()
-        self.on_unannounced: list[Callable[[str], None]] = []
+        # Stock's dice are gone: care is the keeper's, on a clock. Set, a size is counted after a full round of care.
+        self.maintenance_chance = 0
+        #: Stock's name for the age limit of dead letters, in milliseconds; None = the options'.
+        self.dead_message_ttl: int | None = None
+        self._make_options = options or (lambda: CarrierOptions(namespace=namespace or "dramatiq"))
         self._connect = connect or (lambda: connections.kwargs_of(url or ""))
-        self._lock = threading.RLock()
-        self._transitions: Transitions | None = None
-        self._waiter: Waiter | None = None
-        self._keeper: Keeper | None = None
-        self._client: redis.Redis | None = None
-        self.in_flight = InFlight(self.clock, lease_ms=self.options.lease_ms)
         self.add_middleware(_Lifecycle())
 
-    # -- parts, made when first needed ----------------------------------------------------------------------------
+    @cached_property
+    def options(self) -> CarrierOptions:
+        """What was set; read when first needed."""
+        return self._make_options()
+
+    @cached_property
+    def machinery(self) -> Machinery:
+        """Clients, scripts and threads of this process."""
+        return Machinery(
+            self.options,
+            connect=self._connect,
+            clock=self.clock,
+            owner=self.broker_id,
+            queue_names=self.get_declared_queues,
+        )
+
+    @property
+    def namespace(self) -> str:
+        """Prefix of every key; stock's name."""
+        return self.options.namespace
 
     @property
     def client(self) -> "redis.Redis":
-        """Client for commands; made at first use.
-
-        Raises:
-            whatever ``connect`` raises: settings that are missing or wrong.
-        """
-        with self._lock:
-            if self._client is None:
-                self._client = connections.make_client(self._connect(), role="queue")
-            return self._client
+        """Client for commands; made at first use, and only then are settings needed."""
+        return self.machinery.client
 
     @client.setter
     def client(self, client: "redis.Redis") -> None:
-        self._client = client
+        raise AttributeError("give CarrierBroker a url or connect=; its client is made when first needed")
 
     @property
     def transitions(self) -> Transitions:
-        """The scripts of this broker's keys."""
-        with self._lock:
-            if self._transitions is None:
-                scripts = Scripts(self.client, self.keys)
-                self._transitions = Transitions(scripts, remember_ms=self.options.remember_ms)
-            return self._transitions
-
-    @property
-    def waiter(self) -> Waiter:
-        """The blocking wait of this process."""
-        with self._lock:
-            if self._waiter is None:
-                self._waiter = Waiter(
-                    lambda: connections.make_blocking_client(self._connect()),
-                    self.keys,
-                    broker_id=self.broker_id,
-                    clock=self.clock,
-                )
-            return self._waiter
-
-    @property
-    def keeper(self) -> Keeper:
-        """The care thread of this process, not started by asking for it."""
-        with self._lock:
-            if self._keeper is None:
-                policy = CarePolicy(
-                    self.options.lease_ms,
-                    self.options.max_deliveries,
-                    self.options.dead_max_age_ms,
-                    self.options.dead_max,
-                )
-                self._keeper = Keeper(
-                    self.transitions,
-                    self.in_flight,
-                    policy=policy,
-                    clock=self.clock,
-                    queue_names=self.get_declared_queues,
-                    on_tended=self._tended,
-                )
-            return self._keeper
-
-    def _tended(self, tended: Tended) -> None:
-        self.waiter.due(tended.queue_name, tended.next_due_in_ms)
-        if tended.unannounced:
-            self.tell_unannounced(tended.queue_name)
-
-    def tell_unannounced(self, queue_name: str) -> None:
-        """Tell who announces dead letters that there are some."""
-        for listener in self.on_unannounced:
-            listener(queue_name)
+        """Every state change of the queues."""
+        return self.machinery.transitions
 
     @property
     def decides_outcomes(self) -> bool:
@@ -181,7 +111,7 @@ class CarrierBroker(RedisBroker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> CarrierConsumer:
         """Consumer of a queue; ``timeout`` in milliseconds is how often it looks whether it shall stop."""
-        self.keeper.start()
+        self.machinery.keeper.start()
         return self.consumer_class(self, queue_name, prefetch, timeout)
 
     def declare_queue(self, queue_name: str) -> None:
@@ -236,6 +166,8 @@ class CarrierBroker(RedisBroker):
         enqueued = self.transitions.enqueue(queue_name, id_, body, delay_ms=delay_ms, options=options)
         if enqueued.state == "duplicate" and enqueued.body is not None:
             return self.decode(enqueued.body)
+        if delay_ms == 0:
+            self.machinery.ring(queue_name)
         return None
 
     def do_fetch(self, queue_name: str, limit: int) -> Fetch:
@@ -247,12 +179,12 @@ class CarrierBroker(RedisBroker):
 
         Repeatable: after a lost connection Dramatiq calls it again.
         """
-        found = self.in_flight.settlement(id_)
+        found = self.machinery.in_flight.settlement(id_)
         if found is None:
             return False
         lease, settlement = found
         applied = self.transitions.finish(lease, settlement.outcome, body=settlement.body)
-        self.in_flight.drop(lease)
+        self.machinery.in_flight.drop(lease)
         self._after_finish(lease, settlement.outcome, applied=applied)
         return applied
 
@@ -264,9 +196,9 @@ class CarrierBroker(RedisBroker):
         if not applied:
             logger.warning("message.finish_was_stale", extra={"redis_message_id": lease.id, "queue": lease.queue_name})
         elif isinstance(outcome, Dead):
-            self.tell_unannounced(lease.queue_name)
+            self.machinery.tell_unannounced(lease.queue_name)
         elif isinstance(outcome, Retry | PutBack):
-            self.waiter.due(lease.queue_name, outcome.delay_ms)
+            self.machinery.waiter.due(lease.queue_name, outcome.delay_ms)
 
     def do_qsize(self, queue_name: str) -> int:
         """Messages that are not finished: ready, delayed, waiting and in flight."""
@@ -282,7 +214,7 @@ class CarrierBroker(RedisBroker):
             for tended in self.transitions.tend(
                 [queue_name],
                 max_deliveries=options.max_deliveries,
-                dead_max_age_ms=self.dead_message_ttl,
+                dead_max_age_ms=options.dead_max_age_ms if self.dead_message_ttl is None else self.dead_message_ttl,
                 dead_max=options.dead_max,
             )
         ):
@@ -307,7 +239,7 @@ class CarrierBroker(RedisBroker):
         while self.do_qsize(queue_name):
             if deadline_ms is not None and self.clock.boot_ms() >= deadline_ms:
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
-            self.clock.wait(interval / 1000, until=self.stopping)
+            self.clock.wait(interval / 1000, until=self.machinery.stopping)
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 
@@ -327,33 +259,10 @@ class CarrierBroker(RedisBroker):
         except Exception as error:
             raise DecodeError("not a message", body, error) from error  # type: ignore[no-untyped-call]
 
-    # -- worker life ----------------------------------------------------------------------------------------------
-
     def close(self) -> None:
         """End the threads and give back connections. Repeatable; a later command connects again."""
-        self.stopping.set()
-        with self._lock:
-            waiter, keeper, client = self._waiter, self._keeper, self._client
-            self._waiter = self._keeper = self._client = self._transitions = None
-        if keeper is not None:
-            keeper.stop()
-        if waiter is not None:
-            waiter.stop()
-        if client is not None:
-            client.close()
-        self.stopping.clear()
-
-    def release_all(self) -> int:
-        """Give back every lease in hand: the last act of a worker whose time to drain is over. Fenced and counted."""
-        released = 0
-        for queue_name, leases in self.in_flight.leases().items():
-            try:
-                released += self.transitions.release(queue_name, leases, started=True)
-            except PipelineError as error:
-                logger.warning("queue.release_failed", extra={"queue": queue_name, "code": error.code})
-            for lease in leases:
-                self.in_flight.drop(lease)
-        return released
+        if "machinery" in self.__dict__:
+            self.machinery.close()
 
 
 class _Lifecycle(Middleware):
@@ -363,13 +272,15 @@ class _Lifecycle(Middleware):
         assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
         if broker.options.pinned_db is not None:
             connections.assert_pinned(broker.client, db=broker.options.pinned_db)
-        broker.in_flight.capacity = worker.worker_threads
-        broker.keeper.start()
+        # One message per thread, unless somebody asked for a prefetch other than Dramatiq's default.
+        asked = worker.queue_prefetch != min(worker.worker_threads * 2, 65535)
+        broker.machinery.in_flight.capacity = worker.queue_prefetch if asked else worker.worker_threads
+        broker.machinery.keeper.start()
 
     def after_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
         # Threads that did not end in time still run: whoever takes their message next has a newer token.
-        released = broker.release_all()
+        released = broker.machinery.release_all()
         if released:
             logger.warning("worker.released_running", extra={"released": released})
-        broker.in_flight.capacity = None
+        broker.machinery.in_flight.capacity = None

@@ -17,6 +17,7 @@ from dramatiq.errors import ActorNotFound, DecodeError
 
 from middleware import backoff
 from middleware.brokers.redis.inflight import Settlement
+from middleware.brokers.redis.machinery import Machinery
 from middleware.brokers.redis.transitions import Fetched, Lease
 from middleware.errors import Described, PipelineError
 from middleware.outcomes import Dead, Done, Outcome, PutBack, Retry
@@ -35,10 +36,11 @@ PAUSE_S = 0.5
 class CarriedMessage(MessageProxy):
     """A message in hand: Dramatiq's proxy, its lease, and the outcome once it is decided."""
 
-    def __init__(self, message: "Message[Any]", lease: Lease, *, deliveries: int) -> None:
+    def __init__(self, message: "Message[Any]", fetched: Fetched, *, machinery: Machinery) -> None:
         super().__init__(message)
-        self.lease = lease
-        self.deliveries = deliveries
+        self.lease = fetched.lease
+        self.machinery = machinery
+        self.deliveries = fetched.deliveries
         self.outcome: Outcome | None = None
 
 
@@ -47,6 +49,7 @@ class CarrierConsumer(Consumer):
 
     def __init__(self, broker: "CarrierBroker", queue_name: str, prefetch: int, timeout_ms: int) -> None:
         self.broker = broker
+        self.machinery = broker.machinery
         self.queue_name = queue_name
         self.prefetch = prefetch
         self.timeout_s = timeout_ms / 1000
@@ -55,7 +58,7 @@ class CarrierConsumer(Consumer):
         self._bell.set()
         self._taken: set[str] = set()
         self._closed = False
-        broker.waiter.hang(queue_name, self._bell)
+        self.machinery.waiter.hang(queue_name, self._bell)
 
     # -- taking ---------------------------------------------------------------------------------------------------
 
@@ -71,7 +74,7 @@ class CarrierConsumer(Consumer):
         return None
 
     def _refill(self) -> None:
-        room = self.broker.in_flight.reserve(max(0, self.prefetch - len(self._taken)), bell=self._bell)
+        room = self.machinery.in_flight.reserve(max(0, self.prefetch - len(self._taken)), bell=self._bell)
         if room == 0:
             return
         leases: list[Lease] = []
@@ -82,13 +85,13 @@ class CarrierConsumer(Consumer):
             self._taken.update(lease.id for lease in leases)
             if fetch.left:
                 self._bell.set()
-            self.broker.waiter.due(self.queue_name, fetch.next_due_in_ms)
+            self.machinery.waiter.due(self.queue_name, fetch.next_due_in_ms)
         except PipelineError as error:
             logger.warning("queue.fetch_failed", extra={"queue": self.queue_name, "code": error.code})
-            self.broker.clock.wait(PAUSE_S, until=self.broker.stopping)
+            self.broker.clock.wait(PAUSE_S, until=self.machinery.stopping)
             self._bell.set()
         finally:
-            self.broker.in_flight.fill(leases, reserved=room)
+            self.machinery.in_flight.fill(leases, reserved=room)
 
     def _open(self, fetched: Fetched) -> MessageProxy | None:
         try:
@@ -96,7 +99,7 @@ class CarrierConsumer(Consumer):
         except DecodeError:
             # Its bytes go to the dead letters as they are; the rest of the batch is not touched.
             outcome = Dead("undecodable", {"code": "undecodable"})
-            self.broker.in_flight.settle(fetched.lease, Settlement(outcome, fetched.body))
+            self.machinery.in_flight.settle(fetched.lease, Settlement(outcome, fetched.body))
             self._taken.discard(fetched.lease.id)
             self._bury(fetched)
             return None
@@ -104,14 +107,14 @@ class CarrierConsumer(Consumer):
             message = message.copy(options={"redis_message_id": fetched.lease.id})
         # eta is a fact of the queue here; Dramatiq's worker would wait for it a second time.
         message.options.pop("eta", None)
-        return CarriedMessage(message, fetched.lease, deliveries=fetched.deliveries)
+        return CarriedMessage(message, fetched, machinery=self.machinery)
 
     def _bury(self, fetched: Fetched) -> None:
         try:
             self.broker.do_nack(self.queue_name, fetched.lease.id)
         except PipelineError as error:
             # Its lease runs out and it comes again; this thread must not end for it.
-            self.broker.in_flight.drop(fetched.lease)
+            self.machinery.in_flight.drop(fetched.lease)
             logger.warning("queue.bury_failed", extra={"redis_message_id": fetched.lease.id, "code": error.code})
 
     # -- giving back ----------------------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ class CarrierConsumer(Consumer):
 
     def _settle(self, message: CarriedMessage, outcome: Outcome) -> None:
         body = self.broker.encode(message._message)
-        self.broker.in_flight.settle(message.lease, Settlement(outcome, body))
+        self.machinery.in_flight.settle(message.lease, Settlement(outcome, body))
 
     def _write(self, message: CarriedMessage, write: Callable[[str, str], Any]) -> None:
         # Dramatiq calls again after a lost connection: the place is given up once, the lease is kept until it is written.
@@ -178,7 +181,7 @@ class CarrierConsumer(Consumer):
             self.broker.transitions.release(self.queue_name, leases, started=False)
             for lease in leases:
                 self._taken.discard(lease.id)
-                self.broker.in_flight.drop(lease)
+                self.machinery.in_flight.drop(lease)
 
     def close(self) -> None:
         """Give back what was fetched and not yet handed on."""

@@ -119,7 +119,7 @@ class Waiter:
         else:
             name = queue_of.get(str(reply[0], "utf-8"))
             if name is not None:
-                self._ring(name)
+                self.ring(name)
         self._ring_due()
 
     def _block_s(self) -> float:
@@ -128,7 +128,8 @@ class Waiter:
             nearest_ms = min(self._due_boot_ms.values(), default=now_ms + int(BLOCK_S * 1000))
         return max(SHORTEST_S, min(BLOCK_S, (nearest_ms - now_ms) / 1000))
 
-    def _ring(self, queue_name: str) -> None:
+    def ring(self, queue_name: str) -> None:
+        """Ring the bell of a queue, if one hangs here."""
         with self._lock:
             bell = self._bells.get(queue_name)
         if bell is not None:
@@ -141,7 +142,7 @@ class Waiter:
             for name in due:
                 del self._due_boot_ms[name]
         for name in due:
-            self._ring(name)
+            self.ring(name)
 
     def _ring_all(self) -> None:
         with self._lock:

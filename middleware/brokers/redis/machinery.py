@@ -1,0 +1,169 @@
+"""The parts behind one broker in one process: clients, scripts, the waiting thread, the care thread, what is in hand.
+
+``broker`` builds one and asks it for parts; each is made when first needed, so that a broker can exist without a Redis.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from middleware.brokers.redis import connections
+from middleware.brokers.redis.inflight import InFlight
+from middleware.brokers.redis.keeper import CarePolicy, Keeper
+from middleware.brokers.redis.keys import Keys
+from middleware.brokers.redis.scripts import Scripts
+from middleware.brokers.redis.transitions import Tended, Transitions
+from middleware.brokers.redis.waiter import Waiter
+from middleware.clock import Clock
+from middleware.errors import PipelineError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierOptions:
+    """What may be set; times in milliseconds."""
+
+    namespace: str = "dramatiq"
+    #: Suffix of the dead letters' keys; stock's, unless our own commands look after them (``Keys``).
+    dead_suffix: str = ".XQ"
+    #: Database that the live connection must be on; None = not checked (bare class).
+    pinned_db: int | None = None
+    lease_ms: int = 15_000
+    #: Starts without an outcome after which a message is a dead letter ``crash_loop``.
+    max_deliveries: int = 5
+    #: How long after its enqueue a message may wait for a worker that knows its actor; 0 = not at all.
+    unknown_actor_grace_ms: int = 0
+    #: How long a repeated enqueue or finish is recognised.
+    remember_ms: int = 120_000
+    dead_max_age_ms: int = 90 * 24 * 60 * 60 * 1000
+    dead_max: int = 100_000
+
+
+class Machinery:
+    """Parts of one broker. Safe to share between threads.
+
+    ``on_unannounced`` listeners are told the name of a queue with dead letters that nobody has been told of.
+    """
+
+    def __init__(
+        self,
+        options: CarrierOptions,
+        *,
+        connect: Callable[[], dict[str, Any]],
+        clock: Clock,
+        owner: str,
+        queue_names: Callable[[], set[str]],
+    ) -> None:
+        self.options = options
+        self.keys = Keys(options.namespace, options.dead_suffix)
+        self.clock = clock
+        self.owner = owner
+        self.in_flight = InFlight(clock, lease_ms=options.lease_ms)
+        self.stopping = threading.Event()
+        self.on_unannounced: list[Callable[[str], None]] = []
+        self._connect = connect
+        self._queue_names = queue_names
+        self._lock = threading.RLock()
+        self._client: redis.Redis | None = None
+        self._transitions: Transitions | None = None
+        self._waiter: Waiter | None = None
+        self._keeper: Keeper | None = None
+
+    @property
+    def client(self) -> "redis.Redis":
+        """Client for commands.
+
+        Raises:
+            whatever ``connect`` raises: settings that are missing or wrong.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = connections.make_client(self._connect(), role="queue")
+            return self._client
+
+    @property
+    def transitions(self) -> Transitions:
+        """The scripts over this broker's keys."""
+        with self._lock:
+            if self._transitions is None:
+                scripts = Scripts(self.client, self.keys)
+                self._transitions = Transitions(scripts, remember_ms=self.options.remember_ms)
+            return self._transitions
+
+    @property
+    def waiter(self) -> Waiter:
+        """The blocking wait of this process; its thread starts with the first consumer."""
+        with self._lock:
+            if self._waiter is None:
+                self._waiter = Waiter(
+                    lambda: connections.make_blocking_client(self._connect()),
+                    self.keys,
+                    broker_id=self.owner,
+                    clock=self.clock,
+                )
+            return self._waiter
+
+    @property
+    def keeper(self) -> Keeper:
+        """The care thread of this process, not started by asking for it."""
+        with self._lock:
+            if self._keeper is None:
+                options = self.options
+                self._keeper = Keeper(
+                    self.transitions,
+                    self.in_flight,
+                    policy=CarePolicy(
+                        options.lease_ms, options.max_deliveries, options.dead_max_age_ms, options.dead_max
+                    ),
+                    clock=self.clock,
+                    queue_names=self._queue_names,
+                    on_tended=self._tended,
+                )
+            return self._keeper
+
+    def ring(self, queue_name: str) -> None:
+        """Tell a consumer of this very process that there is something; it need not wait for the token's round trip."""
+        waiter = self._waiter
+        if waiter is not None:
+            waiter.ring(queue_name)
+
+    def _tended(self, tended: Tended) -> None:
+        self.waiter.due(tended.queue_name, tended.next_due_in_ms)
+        if tended.unannounced:
+            self.tell_unannounced(tended.queue_name)
+
+    def tell_unannounced(self, queue_name: str) -> None:
+        """Tell who announces dead letters that there are some."""
+        for listener in self.on_unannounced:
+            listener(queue_name)
+
+    def release_all(self) -> int:
+        """Give back every lease in hand: the last act of a worker whose time to drain is over. Fenced and counted."""
+        released = 0
+        for queue_name, leases in self.in_flight.leases().items():
+            try:
+                released += self.transitions.release(queue_name, leases, started=True)
+            except PipelineError as error:
+                logger.warning("queue.release_failed", extra={"queue": queue_name, "code": error.code})
+            for lease in leases:
+                self.in_flight.drop(lease)
+        return released
+
+    def close(self) -> None:
+        """End the threads and give back connections. Repeatable; a later command connects again."""
+        self.stopping.set()
+        with self._lock:
+            waiter, keeper, client = self._waiter, self._keeper, self._client
+            self._waiter = self._keeper = self._client = self._transitions = None
+        if keeper is not None:
+            keeper.stop()
+        if waiter is not None:
+            waiter.stop()
+        if client is not None:
+            client.close()
+        self.stopping.clear()
