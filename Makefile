@@ -45,7 +45,7 @@ test: lint types  ## everything but the full counts of `make prove`
 	tail -n 1 .pytest.out; exit $$failed
 
 prove: $(READY)  ## the full counts of the figures in docs/, into prove/results.json
-	@failed=0; $(BIN)/python -m pytest -m slow --junit-xml=prove/junit.xml || failed=$$?; \
+	@failed=0; $(BIN)/python -m pytest -m slow -o junit_family=xunit1 --junit-xml=prove/junit.xml || failed=$$?; \
 	$(BIN)/python prove/results.py prove/junit.xml prove/results.json; exit $$failed
 
 lock:  ## pin requirements/dev.txt again (needs uv)
