@@ -101,8 +101,8 @@ class Settings:
     metrics_port: int = _setting(9191, ge=0, le=65_535)
     #: Time between two memory samples, in seconds.
     memory_every_s: int = _setting(60, ge=1)
-    #: The host's models: ``message``, ``conversation``, ``instance``, ``attachment`` → ``"app.Model"``.
-    models: dict[str, str] = _table(django_only=True)
+    #: The host's models: ``message``, ``conversation``, ``instance``, ``attachment`` → ``"app.Model"``, None where it has none.
+    models: dict[str, str | None] = _table(django_only=True)
     #: Where the host's models name things otherwise.
     field_map: dict[str, dict[str, Any]] = _table(django_only=True)
 

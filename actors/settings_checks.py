@@ -125,7 +125,7 @@ def _models(values: Values) -> Iterator[str]:
             near = get_close_matches(role, MODEL_ROLES, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else ""
             yield f"CHAT_ACTORS['MODELS'] has an unknown key {role!r}, known are {', '.join(MODEL_ROLES)}{advice}"
-        if [*map(str.isidentifier, model.split("."))] != [True, True]:
+        if model and [*map(str.isidentifier, model.split("."))] != [True, True]:
             yield f"CHAT_ACTORS['MODELS'][{role!r}] is {model!r}; it must be 'app.Model'"
 
 

@@ -263,6 +263,7 @@ def test_strange_variables_are_listed_with_the_nearest_known_and_are_no_fault():
 def test_models_are_named_in_django_only():
     assert Settings.load({"CHAT_MODELS": '{"message": "x.Y"}'}).models == {}
     assert Settings.load({}, {"MODELS": {"message": "chat.Message"}}).models == {"message": "chat.Message"}
+    assert Settings.load({}, {"MODELS": {"attachment": None}}).models == {"attachment": None}
 
 
 SECRET_NAMES = ["REDIS_URL", "CHAT_RABBITMQ_URL", "CHAT_EVOLUTION_API_KEY", "CHAT_WHATSAPP_CLOUD_TOKEN", "SENTRY_DSN"]
