@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from actors.domain import CALLING_CODES
+from actors.recipients import CALLING_CODES
 from middleware.brokers.redis.pin import BadRedisUrl, kwargs_for_db
 
 Values = Mapping[str, Any]

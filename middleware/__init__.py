@@ -1,1 +1,38 @@
 """Carries messages: knows Dramatiq and Redis, never what a message is about."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dramatiq import Middleware
+
+    from middleware.retries import RetryPolicy
+
+__all__ = ["default_stack"]
+
+
+def default_stack(*, retry_policy: "Callable[[], RetryPolicy] | None" = None) -> "list[Middleware]":
+    """The middleware of our broker, in order; ``before_`` hooks run down the list, ``after_`` hooks up it.
+
+    ``retry_policy`` is asked for when the first message has failed, so that no setting is needed to build the list.
+    """
+    from dramatiq.middleware import CurrentMessage, TimeLimit
+
+    from middleware.dead_letter import DeadLetterAnnouncer
+    from middleware.retries import Retries
+    from middleware.sentry import SentryScope
+
+    return [
+        # First in, last out: every later hook and the actor run inside its scope.
+        SentryScope(),
+        # Actors ask it for their lease; it must be set before any actor code and unset after all of it.
+        CurrentMessage(),
+        # Only lives with the worker; its place does not matter to messages.
+        DeadLetterAnnouncer(),
+        # Decides what an attempt came to. Below it nothing may see ``message.failed``: it is not decided yet.
+        Retries(policy=retry_policy),
+        # Last in, first out: it must disarm before any other hook runs, else a limit that passes inside a hook kills the
+        # worker's thread and the message with it (observed on stock, which lists it first).
+        TimeLimit(),
+    ]

@@ -1,0 +1,94 @@
+"""What the actors work with: settings, store, gateways, clock; built once per process, when first needed.
+
+``actors.wiring`` says where settings come from; chat and housekeeping call :func:`get` in the worker, routing calls it in the
+process that sends. Tests install their own with :func:`install`.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.domain import Instance
+from actors.gateways.base import Gateway, make_gateway
+from actors.settings import Settings
+from actors.stores.base import Store, make_store
+from middleware.clock import Clock, SystemClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Safe to share between threads."""
+
+    settings: Settings
+    store: Store
+    clock: Clock = field(default_factory=SystemClock)
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def gateway(self, instance: Instance) -> Gateway:
+        """The gateway that serves an instance; ``sandbox`` replaces every one, so that a copied database sends nothing.
+
+        Raises:
+            SettingsError: its backend is unknown or lacks a setting.
+        """
+        name = self.settings.gateway
+        if name != "sandbox" and instance.backend is not None:
+            name = instance.backend
+        with self._lock:
+            if name not in self.gateways:
+                self.gateways[name] = make_gateway(name, self.settings)
+            return self.gateways[name]
+
+
+_lock = threading.RLock()
+_settings: Settings | None = None
+_services: Services | None = None
+
+
+def _no_host() -> Mapping[str, Any] | None:
+    return None
+
+
+_host_settings: Callable[[], Mapping[str, Any] | None] = _no_host
+
+
+def use_host_settings(read: Callable[[], Mapping[str, Any] | None]) -> None:
+    """Say where the host's ``CHAT_ACTORS`` is read from; called by ``wiring`` when it is imported."""
+    global _host_settings
+    _host_settings = read
+
+
+def settings() -> Settings:
+    """Settings of this process, read at the first call.
+
+    Raises:
+        SettingsError: every fault at once; the next call reads again.
+    """
+    global _settings
+    with _lock:
+        if _settings is None:
+            _settings = Settings.load(django=_host_settings())
+        return _settings
+
+
+def get() -> Services:
+    """Services of this process, built at the first call.
+
+    Raises:
+        SettingsError: settings are wrong, or no store is set.
+    """
+    global _services
+    with _lock:
+        if _services is None:
+            read = settings()
+            _services = Services(settings=read, store=make_store(read.require_store(), read))
+        return _services
+
+
+def install(services: Services | None) -> None:
+    """Replace the services of this process; None forgets them (and the settings), so that the next call builds anew."""
+    global _services, _settings
+    with _lock:
+        _services = services
+        _settings = None if services is None else services.settings
