@@ -36,11 +36,15 @@ NOT_LOADED = r"reading '(textMessage|mediaMessage|audioWhatsapp|profilePicture|f
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The answer is good. ``untracked``: the message provably went out and no id can be had."""
+    """The answer is good. ``untracked``: the message provably went out and no id can be had.
+
+    ``date`` is the header of that name: the server's clock.
+    """
 
     body: Any = field(default=None, repr=False)
     message_id: str | None = None
     untracked: bool = False
+    date: str = ""
 
 
 class GroupUnclear(Transient):
@@ -170,7 +174,7 @@ def rate_limited(facts: Facts, text: str) -> ChatError:
 
 def sent(facts: Facts, _: str) -> Success:
     """The answer, with its message id when it has one."""
-    return Success(body=facts.body, message_id=facts.message_id)
+    return Success(body=facts.body, message_id=facts.message_id, date=facts.answer.headers.get("date", ""))
 
 
 def untracked(facts: Facts, text: str) -> ChatError | Success:

@@ -83,6 +83,8 @@ class Exchange:
         ``read_s`` bounds the wait for the next bytes, ``total_s`` the whole call, connecting and a dripping answer
         included.
         """
+        if total_s <= 0:
+            return NoAnswer(cause="no time left", request_written=False, timed_out=True)
         timeout = httpx.Timeout(min(read_s, total_s), connect=min(CONNECT_S, total_s), pool=min(CONNECT_S, total_s))
         _call.deadline_ms = self._clock.boot_ms() + int(total_s * 1000)
         _call.written = False
