@@ -1,6 +1,6 @@
 """Dead letters as values, and what an operator may do with them.
 
-Read by the announcer, the ``dlq`` commands and Django's admin. A letter shows ids, the reason and the way there; message
+Read by the announcer, the ``dlq`` commands and the host's admin pages. A letter shows ids, the reason and the way there; message
 text, numbers and keys are not in it, because they are not in the message either.
 """
 
