@@ -39,7 +39,8 @@ class ChatError(Described):
     alert: ClassVar[bool] = False
 
     def __init__(self, message: str = "", *, code: str | None = None, request_written: bool = False) -> None:
-        super().__init__(message)
+        # Not super(): for what is put back the next in line is Snooze, which asks for a delay of its own.
+        Described.__init__(self, message)
         if code is not None:
             self.code = code  # type: ignore[misc]  # an instance may narrow its class's reason
         self.request_written = request_written
