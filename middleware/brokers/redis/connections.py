@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry as ClientRetry
 
@@ -16,8 +16,7 @@ from middleware.brokers.redis.scripts import translated
 from middleware.brokers.redis.waiter import BLOCK_S
 from middleware.errors import ExitCode, Refusal
 
-#: A command that has no answer by then has failed, in seconds. With one retry and the pauses between, a send is refused in
-#: under five seconds; repeating is harmless because every script is idempotent.
+#: A command that has no answer by then has failed, in seconds. Scripts are repeated once, so a send is refused in under five.
 SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 #: Connections of one process, in all threads; a thread waits for a free one rather than failing.
@@ -35,7 +34,8 @@ def make_client(kwargs: dict[str, Any], *, role: str) -> "redis.Redis":
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "health_check_interval": 30,
-        "retry": ClientRetry(ExponentialWithJitterBackoff(base=0.05, cap=0.3), 1),
+        # Repeating is for whoever knows that a command may be repeated (``scripts``).
+        "retry": ClientRetry(NoBackoff(), 0),
         "client_name": f"chat-{role}-{socket.gethostname()}-{os.getpid()}",
         "decode_responses": False,
     }
@@ -48,12 +48,7 @@ def make_client(kwargs: dict[str, Any], *, role: str) -> "redis.Redis":
 def make_blocking_client(kwargs: dict[str, Any]) -> "redis.Redis":
     """Client that may block: its socket timeout is above the block, whatever the URL says."""
     return make_client(
-        {
-            **kwargs,
-            "socket_timeout": BLOCK_S + 5,
-            "health_check_interval": 0,
-            "retry": ClientRetry(ExponentialWithJitterBackoff(), 0),
-        },
+        {**kwargs, "socket_timeout": BLOCK_S + 5, "health_check_interval": 0},
         role="wait",
     )
 

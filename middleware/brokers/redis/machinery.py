@@ -134,6 +134,8 @@ class Machinery:
 
     def _tended(self, tended: Tended) -> None:
         self.waiter.due(tended.queue_name, tended.next_due_in_ms)
+        if tended.ready:
+            self.waiter.ring(tended.queue_name)
         if tended.unannounced:
             self.tell_unannounced(tended.queue_name)
 

@@ -89,15 +89,23 @@ class Scripts:
         names = [queue_names] if isinstance(queue_names, str) else queue_names
         keys = [key for queue_name in names for key in self.keys.queue(queue_name)]
         with translated(doing):
-            flagged = name in DRAINING and self._flags_known is not False
             try:
-                return self._script(name, flagged=flagged)(keys=keys, args=args)
-            except redis.ResponseError as error:
-                if not flagged or "compil" not in str(error):
-                    raise
-                # Redis 6.2 knows no script flags: draining a full server is promised from 7 on (docs/lifecycle.md).
-                self._flags_known = False
-                return self._script(name, flagged=False)(keys=keys, args=args)
+                return self._run(name, keys, args)
+            except (redis.ConnectionError, redis.TimeoutError):
+                # Once more, on a fresh connection: every script may be repeated. Not through redis-py's own retries, which
+                # nest (of the command and of the connect inside it) and made a send wait 8 s for a silent server.
+                return self._run(name, keys, args)
+
+    def _run(self, name: str, keys: list[str], args: tuple[Any, ...]) -> Any:
+        flagged = name in DRAINING and self._flags_known is not False
+        try:
+            return self._script(name, flagged=flagged)(keys=keys, args=args)
+        except redis.ResponseError as error:
+            if not flagged or "compil" not in str(error):
+                raise
+            # Redis 6.2 knows no script flags: draining a full server is promised from 7 on (docs/lifecycle.md).
+            self._flags_known = False
+            return self._script(name, flagged=False)(keys=keys, args=args)
 
     def _script(self, name: str, *, flagged: bool) -> Script:
         script = self._scripts.get((name, flagged))

@@ -49,6 +49,7 @@ class Tended:
     unannounced: int
     next_due_in_ms: int | None
     dropped: int
+    ready: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +181,10 @@ class Transitions:
         reply = self.scripts.run(
             "tend", queue_names, max_deliveries, dead_max_age_ms, dead_max, doing="tending the queues"
         )
-        rows = zip(queue_names, *(reply[column::5] for column in range(5)), strict=True)
+        rows = zip(queue_names, *(reply[column::6] for column in range(6)), strict=True)
         return [
-            Tended(name, reclaimed, buried, unannounced, _due(due), dropped)
-            for name, reclaimed, buried, unannounced, due, dropped in rows
+            Tended(name, reclaimed, buried, unannounced, _due(due), dropped, ready)
+            for name, reclaimed, buried, unannounced, due, dropped, ready in rows
         ]
 
     def announce(self, queue_name: str, *, limit: int, hold_ms: int) -> list[RawLetter]:

@@ -1,7 +1,8 @@
 """One blocking wait per process, over the wake lists of all its queues.
 
 A wake token carries nothing: it says "fetch", so a lost one costs at most one block. Consumers hang a bell per queue here;
-the waiter rings it when a token came, when a delayed message is due, and after every block (a stock producer pushes no token).
+the waiter rings it when a token came and when a delayed message is due. A stock producer pushes no token: the keeper's round
+sees its message and rings.
 """
 
 import logging
@@ -16,7 +17,7 @@ from middleware.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-#: One block, in seconds; also how late a message of a stock producer may be seen.
+#: One block, in seconds.
 BLOCK_S = 5.0
 #: Pause after an error, in seconds; the connection is retried for ever.
 RETRY_S = 0.5
@@ -114,12 +115,9 @@ class Waiter:
             return
         reply: Any = client.blpop([self._doorbell, *queue_of], timeout=self._block_s())
         self.last_answer_boot_ms = self._clock.boot_ms()
-        if reply is None:
-            self._ring_all()
-        else:
-            name = queue_of.get(str(reply[0], "utf-8"))
-            if name is not None:
-                self.ring(name)
+        name = queue_of.get(str(reply[0], "utf-8")) if reply else None
+        if name is not None:
+            self.ring(name)
         self._ring_due()
 
     def _block_s(self) -> float:

@@ -355,7 +355,10 @@ class TestRenew:
         put("a")
         take(moves)
 
-        assert moves.renew(QUEUE, [Lease(QUEUE, "a", "w9.9"), Lease(QUEUE, "ghost", "w9.1")], lease_ms=1) == {"a", "ghost"}
+        assert moves.renew(QUEUE, [Lease(QUEUE, "a", "w9.9"), Lease(QUEUE, "ghost", "w9.1")], lease_ms=1) == {
+            "a",
+            "ghost",
+        }
 
 
 class TestTend:

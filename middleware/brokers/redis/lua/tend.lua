@@ -2,7 +2,8 @@
 -- ARGV[1] max_deliveries  integer  started more often than this without an outcome → dead letter crash_loop
 -- ARGV[2] dead_max_age_ms integer  dead letters older than this are dropped
 -- ARGV[3] dead_max        integer  most dead letters kept per queue
--- Returns  per queue: reclaimed, buried, dead letters to announce now, next_due_in_ms | -1, dead letters dropped
+-- Returns  per queue: reclaimed, buried, dead letters to announce now, next_due_in_ms | -1, dead letters dropped,
+--          ids ready (a stock producer rings no bell)
 -- Safe to run on every process at once; every step is bounded.
 local max_deliveries, dead_max_age_ms, dead_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -58,5 +59,6 @@ for index = 0, #KEYS / WIDTH - 1 do
   report[#report + 1] = redis.call("ZCOUNT", unannounced, "-inf", now_ms)
   report[#report + 1] = next_due_in()
   report[#report + 1] = dropped
+  report[#report + 1] = redis.call("LLEN", ready)
 end
 return report
