@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Chat state. Safe to call from many threads and processes; every write is one committed conditional statement.
+    """Chat state. Safe to call from many threads and processes; every write is committed before it returns.
 
-    Ids are str. A missing row raises ``actors.errors.NotFound`` naming the id. Nothing here regresses delivered or seen.
+    Ids are str. ``load_…`` of a missing row raises ``actors.errors.NotFound`` naming the id; a write that finds no row to
+    change answers False. Nothing here regresses delivered or seen. A database that is down is ``Transient``
+    (``store_unavailable``), whose text quotes no row.
     """
 
     name: str
@@ -43,7 +45,11 @@ class Store(Protocol):
         ...
 
     def load_message(self, message_id: str) -> ChatMessage:
-        """Everything needed to send it."""
+        """Everything needed to send it.
+
+        Raises:
+            Permanent: it can never be sent: ``not_outgoing``, ``message_deleted``, ``bad_row``.
+        """
         ...
 
     def load_conversation(self, conversation_id: str) -> Conversation:
@@ -53,8 +59,8 @@ class Store(Protocol):
     def load_instance(self, name: str | None, *, tenant_id: str | None, use_fallback: bool = False) -> Instance | None:
         """The active instance ``name`` of the tenant (or of no tenant); None when there is none.
 
-        ``name`` None, or inactive with ``use_fallback``: the tenant's only other active instance, else None. An instance
-        of another tenant is never returned.
+        ``name`` is any of an instance's names; the one returned is that on the wire. ``name`` None, or not found active
+        with ``use_fallback``: the tenant's only active instance, else None. An instance of another tenant is never returned.
         """
         ...
 
@@ -69,9 +75,12 @@ class Store(Protocol):
     ) -> SendAttempt | None:
         """Take the right to send, committed before it returns.
 
-        Inserts ``sending``, or moves ``retryable`` → ``sending`` with ``number`` + 1. None when the row is in any other state (someone else sends, or it is settled).
+        Inserts ``sending``, or moves ``retryable`` → ``sending`` with ``number`` + 1; instance, start and deadline are those
+        of this call. None when the row is in any other state (someone else sends, or it is settled). Raced by many callers
+        exactly one gets the attempt.
 
-        Raced by many callers exactly one gets the attempt.
+        Raises:
+            ChatError: ``claim_not_committed``: the caller has a transaction open, so the claim could still be undone.
         """
         ...
 
@@ -87,12 +96,13 @@ class Store(Protocol):
     ) -> bool:
         """Record what became of ``attempt`` (same message, part and ``number``); False when the row has moved on.
 
-        ``accepted`` and ``dead`` are final. ``unknown`` is reached from ``sending`` only.
+        ``accepted`` and ``dead`` are final. ``unknown`` is reached from ``sending`` only. Where the provider id is bound to
+        another attempt of the instance already, this one is accepted without it, with the reason ``duplicate_provider_id``.
         """
         ...
 
     def looked(self, attempt: SendAttempt) -> SendAttempt:
-        """Count one more reconciliation that found nothing."""
+        """Count one more reconciliation that found nothing; the row as it is then, also when it has moved on."""
         ...
 
     def bound_ids(self, instance_name: str, *, since_ms: int) -> set[str]:
@@ -102,7 +112,11 @@ class Store(Protocol):
     # -- the host's rows -----------------------------------------------------------------------------------------
 
     def mark_sent(self, message_id: str, *, provider_message_id: str | None) -> bool:
-        """Move pending or failed → sent with the provider id in one statement; False when the row was already further."""
+        """Move pending or failed → sent with the provider id in one statement; False when the row was already further.
+
+        A row that was further and has no provider id gets it, so that webhooks find it. Where another row of the
+        conversation holds the id (a webhook was faster), the row is sent without it.
+        """
         ...
 
     def mark_failed(self, message_id: str, *, code: str, text: str) -> bool:
@@ -113,20 +127,26 @@ class Store(Protocol):
         """Move failed → pending, for a redrive; also moves its ``dead`` attempts to ``retryable``. False when not failed."""
         ...
 
-    def pending_messages(self, *, before_ms: int, limit: int) -> list[str]:
-        """Ids of outgoing messages still pending that were created before then, oldest first."""
+    def pending_messages(self, *, before_ms: int, limit: int, after_id: str | None = None) -> list[str]:
+        """Ids of outgoing messages still pending that were created before then, oldest first; no internal notes.
+
+        ``after_id`` is the last id of the page before; [] when that row is gone.
+        """
         ...
 
     def save_picture(self, conversation_id: str, url: str) -> bool:
-        """Store the picture's URL (cut to nothing: a URL over 500 characters is refused, False)."""
+        """Store the picture's URL. False, and nothing changed, for one that is empty, over 500 characters or not http(s)."""
         ...
 
     def merge_group(self, conversation_id: str, info: GroupInfo) -> bool:
-        """Merge into the stored metadata: keys that the gateway did not say, participants and foreign keys stay."""
+        """Merge into the stored metadata: keys that the gateway did not say, participants and foreign keys stay.
+
+        The subject becomes the conversation's name, the picture its picture. False when it is no group.
+        """
         ...
 
     def close_stale_connections(self) -> None:
-        """Called around every message."""
+        """Drop connections that the database may have closed; called around every message."""
         ...
 
 

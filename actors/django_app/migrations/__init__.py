@@ -1,0 +1,1 @@
+"""The schema, in steps that are safe on a database in use."""
