@@ -1,0 +1,16 @@
+"""What every store must do. A host runs it over its own store:
+
+class TestOurStore(StoreContract):
+    @pytest.fixture
+    def world(self): ...  # see store_world.World
+"""
+
+from contracts.store_attempts import KeepsAttempts, SurvivesRaces
+from contracts.store_reading import ReadsFiles, ReadsInstances, ReadsMessages
+from contracts.store_recording import RecordsOutcomes, RecordsRaces
+
+
+class StoreContract(
+    ReadsMessages, ReadsFiles, ReadsInstances, KeepsAttempts, SurvivesRaces, RecordsOutcomes, RecordsRaces
+):
+    """All of it."""
