@@ -139,6 +139,10 @@ def broker() -> StubBroker:
     return StubBroker(middleware=[Retries()])
 
 
+def throw(error: BaseException) -> None:
+    raise error
+
+
 def run(
     broker: StubBroker, retries: Retries, error: BaseException, message: MessageProxy | None = None, **options: Any
 ):
