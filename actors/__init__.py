@@ -1,1 +1,11 @@
-"""Chat actors: deliver what Django committed."""
+"""Chat actors: every chat message that Django committed ends exactly once as sent or failed, in order.
+
+``dramatiq actors``, ``chat-actors worker`` and ``periodiq actors`` load this module; Django imports the actors from it and calls
+``.send()``. Importing it connects to nothing, starts nothing and needs no setting.
+"""
+
+from actors.wiring import broker
+
+from actors.chat import fetch_group_info, fetch_profile_pic, send_message  # isort: skip - the broker comes first
+
+__all__ = ["broker", "fetch_group_info", "fetch_profile_pic", "send_message"]

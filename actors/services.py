@@ -40,6 +40,13 @@ class Services:
                 self.gateways[name] = make_gateway(name, self.settings)
             return self.gateways[name]
 
+    def close(self) -> None:
+        """Give back the gateways' connections. Repeatable."""
+        with self._lock:
+            for gateway in self.gateways.values():
+                gateway.close()
+            self.gateways.clear()
+
 
 _lock = threading.RLock()
 _settings: Settings | None = None
@@ -87,8 +94,10 @@ def get() -> Services:
 
 
 def install(services: Services | None) -> None:
-    """Replace the services of this process; None forgets them (and the settings), so that the next call builds anew."""
+    """Replace (and close) the services of this process; None forgets them and the settings: the next call builds anew."""
     global _services, _settings
     with _lock:
+        if _services is not None and _services is not services:
+            _services.close()
         _services = services
         _settings = None if services is None else services.settings

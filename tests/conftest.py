@@ -15,7 +15,7 @@ import servers
 
 from middleware.brokers.redis.embedded import EmbeddedRedis
 
-_TEST_REDIS = Path(os.environ["CHAT_TEST_REDIS"]) if "CHAT_TEST_REDIS" in os.environ else None
+_TEST_REDIS = Path(os.environ["TEST_REDIS_BINARY"]) if "TEST_REDIS_BINARY" in os.environ else None
 
 # A developer's own settings must not decide what the suite sees, nor where its messages go.
 for _name in list(os.environ):
@@ -44,7 +44,7 @@ def require() -> Callable[[str], None]:
 def redis_server() -> Iterator[EmbeddedRedis]:
     """A Redis of this test process; ``.port``, ``.password``, ``.url(db)``, ``.client(db)``. Do not stop it.
 
-    ``CHAT_TEST_REDIS`` in the environment names another ``redis-server`` binary.
+    ``TEST_REDIS_BINARY`` in the environment names another ``redis-server`` binary.
     """
     servers.require("redis")
     with EmbeddedRedis(binary=_TEST_REDIS) as server:

@@ -261,8 +261,10 @@ class CarrierBroker(RedisBroker):
 
     def close(self) -> None:
         """End the threads and give back connections. Repeatable; a later command connects again."""
-        if "machinery" in self.__dict__:
-            self.machinery.close()
+        machinery = self.__dict__.pop("machinery", None)
+        self.__dict__.pop("options", None)
+        if machinery is not None:
+            machinery.close()
 
 
 class _Lifecycle(Middleware):

@@ -53,6 +53,12 @@ def make_blocking_client(kwargs: dict[str, Any]) -> "redis.Redis":
     )
 
 
+def close(client: "redis.Redis") -> None:
+    """Give back every connection; ``Redis.close`` alone leaves a pool that it was given."""
+    client.close()
+    client.connection_pool.disconnect()
+
+
 def assert_pinned(client: "redis.Redis", *, db: int) -> None:
     """Refuse to go on unless both the pool and the live connection are on ``db``.
 

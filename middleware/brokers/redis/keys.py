@@ -58,3 +58,13 @@ class Keys:
     def workers(self) -> str:
         """Sorted set, worker id → alive until (ms): which processes serve queues."""
         return f"{self.namespace}:__workers__"
+
+    @property
+    def ticks(self) -> str:
+        """Sorted set, 'actor@slot_ms' → forget at (ms): slots of periodic actors that were sent."""
+        return f"{self.namespace}:__ticks__"
+
+    @property
+    def memory(self) -> str:
+        """Stream of memory samples, at most one a minute; its ids are minutes."""
+        return f"{self.namespace}:__memory__"

@@ -103,6 +103,7 @@ class Machinery:
                 self._waiter = Waiter(
                     lambda: connections.make_blocking_client(self._connect()),
                     self.keys,
+                    disconnect=connections.close,
                     broker_id=self.owner,
                     clock=self.clock,
                 )
@@ -167,5 +168,5 @@ class Machinery:
         if waiter is not None:
             waiter.stop()
         if client is not None:
-            client.close()
+            connections.close(client)
         self.stopping.clear()

@@ -28,8 +28,17 @@ SHORTEST_S = 0.005
 class Waiter:
     """The waiting thread. ``connect`` gives a client whose socket timeout is above the block."""
 
-    def __init__(self, connect: Callable[[], "redis.Redis"], keys: Keys, *, broker_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], "redis.Redis"],
+        keys: Keys,
+        *,
+        disconnect: Callable[["redis.Redis"], None],
+        broker_id: str,
+        clock: Clock,
+    ) -> None:
         self._connect = connect
+        self._disconnect = disconnect
         self._keys = keys
         self._doorbell = keys.doorbell(broker_id)
         self._clock = clock
@@ -90,7 +99,7 @@ class Waiter:
             thread.join(BLOCK_S + 1)
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            self._disconnect(client)
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,416 @@
+"""The way of one message, whole: store, broker, worker threads, real client, sandbox gateway.
+
+The measure is the gateway's own log: what the phone would have received.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+from dramatiq import Worker
+from sandbox_fixture import Sandbox, sandbox  # noqa: F401 - a fixture
+from waiting import stays, until
+
+import actors
+from actors import services
+from actors.domain import AttemptState, MessageStatus
+from actors.services import Services
+from actors.settings import Hidden, OnUnknown, Settings
+from actors.stores.memory import MemoryStore
+from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow
+from middleware.brokers.redis.embedded import EmbeddedRedis
+from middleware.clock import SystemClock
+from middleware.errors import PipelineError
+from middleware.letters import DeadLetters
+
+pytestmark = pytest.mark.redis
+
+PHONE = "+5511988887777"
+GROUP = "120363025246125486@g.us"
+TEXTS = {"op": ["sendText"]}
+
+
+class World:
+    """One process with everything in it; rows are seeded, workers run inside ``working``."""
+
+    def __init__(self, store: MemoryStore, sandbox: Sandbox) -> None:
+        self.store = store
+        self.sandbox = sandbox
+        self.clock = SystemClock()
+
+    def say(self, id_: str, text: str = "oi", *, conversation: str = "c1", **fields: Any) -> str:
+        created_at_ms = fields.pop("created_at_ms", self.clock.now_ms())
+        self.store.add(
+            MessageRow(id=id_, conversation_id=conversation, content=text, created_at_ms=created_at_ms, **fields)
+        )
+        return id_
+
+    def status(self, id_: str) -> str:
+        return self.store.message(id_).status
+
+    def delivered(self) -> list[str]:
+        """Texts as the phones got them, in order."""
+        return [delivery["text"] or delivery["caption"] for delivery in self.sandbox.admin.deliveries()]
+
+    def letters(self) -> list[Any]:
+        return DeadLetters(actors.broker).newest()
+
+
+@contextmanager
+def working(threads: int = 4) -> Iterator[Worker]:
+    actors.broker.emit_after("process_boot")
+    worker = Worker(actors.broker, worker_threads=threads, worker_timeout=50)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop(timeout=5_000)
+
+
+Change = Callable[..., None]
+
+
+@pytest.fixture
+def settings(redis_server: EmbeddedRedis, sandbox: Sandbox, queue_client: redis.Redis) -> Settings:  # noqa: F811
+    return Settings(
+        redis_url=Hidden(redis_server.url(0)),
+        gateway="sandbox",
+        sandbox_url=sandbox.url,
+        store="memory",
+        scheduler="none",
+        metrics_port=0,
+        lease_ms=2_000,
+        backoff_base_ms=40,
+        backoff_cap_ms=200,
+        reconcile_grace_s=0.2,
+    )
+
+
+@pytest.fixture
+def world(settings: Settings, sandbox: Sandbox) -> Iterator[World]:  # noqa: F811
+    store = MemoryStore()
+    store.add(
+        InstanceRow(instance_name="i1", tenant_id="t", api_key=sandbox.apikey, api_url=sandbox.url),
+        ConversationRow(id="c1", contact_phone=PHONE, tenant_id="t", instance_name="i1"),
+        ConversationRow(
+            id="g1",
+            contact_phone=GROUP,
+            conversation_type="group",
+            tenant_id="t",
+            instance_name="i1",
+            group_metadata={"participants": ["kept"], "group_id": GROUP},
+        ),
+    )
+    services.install(Services(settings=settings, store=store))
+    yield World(store, sandbox)
+    actors.broker.close()
+    services.install(None)
+
+
+@pytest.fixture
+def change(world: World) -> Change:
+    """Other settings for this test."""
+
+    def change(**settings: Any) -> None:
+        services.install(Services(settings=replace(services.settings(), **settings), store=world.store))
+
+    return change
+
+
+def test_a_text_is_delivered_once_and_its_row_is_sent(world):
+    world.say("m1", "olá")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    assert world.delivered() == ["olá"]
+    assert world.store.message("m1").message_id == world.sandbox.admin.deliveries()[0]["key_id"]
+
+
+def test_messages_of_a_conversation_arrive_in_order_through_failures(world):
+    world.sandbox.admin.add_fault({"type": "status", "preset": "nginx_503"}, match=TEXTS, trigger={"every": 3})
+    names = [world.say(f"m{number}", f"text {number}") for number in range(12)]
+    for name in names:
+        actors.send_message.send(name)
+    with working(threads=8):
+        until(lambda: all(world.status(name) == MessageStatus.SENT for name in names), within_ms=10_000)
+
+    assert world.delivered() == [f"text {number}" for number in range(12)]
+
+
+def test_attachments_go_out_one_by_one_and_none_twice_when_one_fails(world):
+    world.say("m1", "caption")
+    world.store.add(
+        *(
+            AttachmentRow(
+                message_id="m1",
+                mime_type="image/png",
+                original_filename=f"{number}.png",
+                short_url=f"https://cdn.example.com/{number}.png",
+                created_at_ms=number,
+            )
+            for number in range(3)
+        )
+    )
+    world.sandbox.admin.add_fault(
+        {"type": "status", "preset": "nginx_503"}, match={"op": ["sendMedia"]}, trigger={"nth": [2]}
+    )
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    urls = [delivery["media"]["url"] for delivery in world.sandbox.admin.deliveries()]
+    assert urls == [f"https://cdn.example.com/{number}.png" for number in range(3)]
+
+
+def test_a_voice_note_keeps_its_text(world):
+    """Evolution's voice endpoint has no caption: the text follows as a message of its own."""
+    world.say("m1", "listen")
+    world.store.add(
+        AttachmentRow(
+            message_id="m1",
+            mime_type="audio/ogg",
+            original_filename="a.ogg",
+            short_url="https://cdn.example.com/a.ogg",
+            created_at_ms=1,
+        )
+    )
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    assert [delivery["op"] for delivery in world.sandbox.admin.deliveries()] == ["sendWhatsAppAudio", "sendText"]
+
+
+@pytest.mark.parametrize("when", ["before_accept", "after_accept"])
+def test_a_cut_connection_never_doubles_or_loses_a_message(world, when):
+    world.sandbox.admin.add_fault({"type": "drop", "when": when}, match=TEXTS, trigger={"nth": [1]})
+    world.say("m1")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=10_000)
+
+    assert world.delivered() == ["oi"]
+
+
+def test_a_send_interrupted_by_a_crash_is_looked_for_and_not_repeated(world):
+    """The worker died after the gateway accepted and before the row was written: the attempt is left in ``sending``."""
+    world.say("m1")
+    now_ms = world.clock.now_ms()
+    work = services.get()
+    work.store.claim("m1", 0, instance_name="i1", now_ms=now_ms, deadline_at_ms=now_ms + 60_000)
+    instance = work.store.load_instance("i1", tenant_id="t")
+    _send_as_the_dead_worker_did(work, instance)
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=10_000)
+
+    assert world.delivered() == ["oi"]
+
+
+def _send_as_the_dead_worker_did(work: Services, instance: Any) -> None:
+    from actors.delivery import outgoing_parts
+
+    chat_message = work.store.load_message("m1")
+    part = outgoing_parts(chat_message, chat_message.recipient())[0]
+    work.gateway(instance).send(part, instance=instance, timeout_s=5)
+
+
+def test_an_unknown_delivery_is_parked_for_a_person_when_the_host_says_so(world, change):
+    change(on_unknown=OnUnknown.PARK_FOR_HUMAN)
+    world.sandbox.admin.add_fault({"type": "drop", "when": "before_accept"}, match=TEXTS)
+    world.say("m1")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=10_000)
+
+    assert "delivery_unknown" in [letter.reason for letter in world.letters()]
+    assert len(world.sandbox.admin.requests()) >= 1
+    assert world.delivered() == []
+
+
+def test_a_disconnected_instance_uses_no_attempt_and_sends_when_it_is_back(world, change):
+    change(max_attempts=1)
+    world.sandbox.admin.put_instance("i1", state="close", token=world.sandbox.apikey)
+    world.say("m1")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.sandbox.admin.counters()["rejected"] >= 1, within_ms=5_000)
+        assert world.status("m1") == MessageStatus.PENDING
+        world.sandbox.admin.put_instance("i1", state="open", token=world.sandbox.apikey)
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=30_000)
+
+    assert world.delivered() == ["oi"]
+
+
+def test_a_message_that_does_not_exist_is_a_dead_letter_and_not_retried(world):
+    actors.send_message.send("ghost")
+    with working():
+        letter = until(lambda: world.letters(), within_ms=5_000)[0]
+
+    assert (letter.reason, letter.attempts, letter.kwargs) == ("not_found", 1, {"message_id": "ghost"})
+    assert world.sandbox.admin.requests() == []
+
+
+@pytest.mark.parametrize("status", ["sent", "delivered", "seen"])
+def test_a_message_already_sent_is_acknowledged_without_http(world, status):
+    world.say("m1", status=status)
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: actors.broker.do_qsize("send_message") == 0, within_ms=5_000)
+
+    assert (world.sandbox.admin.requests(), world.status("m1"), world.letters()) == ([], status, [])
+
+
+@pytest.mark.parametrize(
+    ("seed", "reason"),
+    [
+        ({"text": " "}, "empty_message"),
+        ({"conversation": "bad"}, "bad_recipient"),
+        ({"conversation": "lost"}, "no_instance"),
+        ({"metadata": {"attachment_urls": ["https://cdn.example.com/a.png"]}}, "attachment_missing"),
+        ({"created_at_ms": 1}, "expired"),
+    ],
+)
+def test_what_can_never_be_sent_fails_its_row_with_the_reason_and_no_http(world, seed, reason):
+    world.store.add(
+        ConversationRow(id="bad", contact_phone="988887777", tenant_id="t", instance_name="i1"),
+        ConversationRow(id="lost", contact_phone=PHONE, tenant_id="t2", instance_name="i1"),
+    )
+    world.say("m1", **seed)
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=5_000)
+
+    assert [letter.reason for letter in world.letters()] == [reason]
+    assert world.store.message("m1").error_message
+    assert world.sandbox.admin.requests() == []
+
+
+def test_a_number_without_an_account_fails_after_one_request_and_its_lane_goes_on(world):
+    world.sandbox.admin.put_contact(f"{PHONE[1:]}@s.whatsapp.net", exists=False)
+    world.say("m1")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=5_000)
+        world.sandbox.admin.put_contact(f"{PHONE[1:]}@s.whatsapp.net", exists=True)
+        world.say("m2", "next")
+        actors.send_message.send("m2")
+        until(lambda: world.status("m2") == MessageStatus.SENT, within_ms=5_000)
+
+    assert world.letters()[0].reason == "not_on_whatsapp"
+    assert world.delivered() == ["next"]
+
+
+def test_a_redriven_letter_is_delivered_once_its_cause_is_mended(world):
+    world.store.add(
+        ConversationRow(id="c2", contact_phone="+5511977776666", tenant_id="t", instance_name="i2"),
+        InstanceRow(instance_name="i2", tenant_id="t", api_key="revoked", api_url=world.sandbox.url),
+    )
+    world.sandbox.admin.put_instance("i2", state="open")
+    world.say("m1", conversation="c2")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=5_000)
+        letter = world.letters()[0]
+        world.store._instances[-1] = replace(world.store._instances[-1], api_key=world.sandbox.apikey)
+        assert world.store.mark_pending("m1")
+        assert DeadLetters(actors.broker).redrive(letter) == "redriven"
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    assert (world.delivered(), world.letters()) == (["oi"], [])
+
+
+def test_a_second_send_of_a_waiting_message_returns_the_first(world):
+    world.say("m1")
+    first, second = actors.send_message.send("m1"), actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    assert first.message_id == second.message_id
+    assert world.delivered() == ["oi"]
+
+
+def test_no_number_and_no_text_lies_in_redis(world, queue_client):
+    world.say("m1", "secret words")
+    actors.send_message.send("m1")
+    actors.fetch_profile_pic.send("c1", PHONE)
+    actors.fetch_group_info.send("g1", GROUP, "i1")
+
+    dump = b"".join(queue_client.dump(key) for key in queue_client.keys("*"))
+    for planted in (b"secret", PHONE[1:].encode(), GROUP[:10].encode()):
+        assert planted not in dump
+
+
+def test_a_picture_is_stored_and_never_cleared(world):
+    world.sandbox.admin.put_contact(
+        f"{PHONE[1:]}@s.whatsapp.net", exists=True, picture_url="https://pps.whatsapp.net/p.jpg"
+    )
+    with working():
+        actors.fetch_profile_pic.send("c1")
+        until(lambda: world.store.conversation("c1").profile_pic_url, within_ms=5_000)
+        world.sandbox.admin.put_contact(f"{PHONE[1:]}@s.whatsapp.net", exists=True, picture_url=None)
+        actors.fetch_profile_pic.send("c1")
+        until(lambda: actors.broker.do_qsize("fetch_profile_pic") == 0, within_ms=5_000)
+
+    assert world.store.conversation("c1").profile_pic_url == "https://pps.whatsapp.net/p.jpg"
+    assert {request["method"] for request in world.sandbox.admin.requests()} == {"POST"}
+
+
+def test_group_info_is_merged_and_participants_stay(world):
+    world.sandbox.admin.put_group(GROUP, subject="Turma", participants=[{"id": "1@lid", "admin": None}])
+    with working():
+        actors.fetch_group_info.send("g1")
+        until(lambda: world.store.conversation("g1").contact_name == "Turma", within_ms=5_000)
+
+    metadata = world.store.conversation("g1").group_metadata
+    assert (metadata["participants"], metadata["group_id"]) == (["kept"], GROUP)
+
+
+def test_a_send_without_redis_fails_in_words_and_leaves_the_row_pending(world, change):
+    change(redis_url=Hidden("redis://127.0.0.1:1/0"))
+    actors.broker.close()
+    world.say("m1")
+    with pytest.raises(PipelineError, match="chat-actors doctor"):
+        actors.send_message.send("m1")
+
+    assert world.status("m1") == MessageStatus.PENDING
+
+
+def test_a_worker_that_was_robbed_of_its_lease_does_not_send(world, change):
+    """Two runs of one message, the first frozen before its claim: one delivery."""
+    world.say("m1")
+    barrier = threading.Barrier(2)
+    results: list[BaseException | None] = []
+
+    def run() -> None:
+        barrier.wait(5)
+        try:
+            actors.send_message.fn("m1")
+            results.append(None)
+        except BaseException as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert world.delivered() == ["oi"]
+    assert None in results
+    stays(lambda: world.delivered() == ["oi"], for_ms=200)
+
+
+def test_attempts_tell_what_happened(world):
+    world.say("m1")
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    [attempt] = world.store.attempts("m1")
+    assert (attempt.state, attempt.number, attempt.instance_name) == (AttemptState.ACCEPTED, 1, "i1")
