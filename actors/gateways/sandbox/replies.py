@@ -47,7 +47,7 @@ class Refused(Exception):
 
 def as_json(status: int, body: Any) -> Reply:
     """``body`` as JSON."""
-    return Reply(status, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+    return Reply(status, json.dumps(body, separators=(",", ":")).encode())
 
 
 def envelope(status: int, message: Any, *, title: str | None = None) -> Reply:

@@ -152,9 +152,16 @@ class SandboxServer:
             self._shut(but=but)
             if self.state.stopping.is_set():
                 return
-            self._reopen = threading.Timer(for_s, self._reopened)
+            self._reopen = threading.Timer(for_s, self.open_again)
             self._reopen.daemon = True
             self._reopen.start()
+
+    def open_again(self) -> None:
+        """End :meth:`refuse` now; nothing to do when connections are taken."""
+        with self._door:
+            if self._reopen is not None:
+                self._reopen.cancel()
+            self._open()
 
     def close(self) -> None:
         """Stop listening and end every connection. Repeatable."""
@@ -195,10 +202,6 @@ class SandboxServer:
             listener.server_close()
             listener.end_connections(but=but)
         return listener
-
-    def _reopened(self) -> None:
-        with self._door:
-            self._open()
 
 
 def serve(  # noqa: PLR0913  # one per option of the command line
