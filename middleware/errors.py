@@ -6,9 +6,7 @@ Every part of both packages raises from this tree; ``actors.errors`` grows its c
     ├── PipelineError              the carrier could not do its part
     │   ├── QueueUnavailable       Redis did not answer in time; nothing is known to be enqueued
     │   ├── QueueFull              Redis is at maxmemory and refuses new messages
-    │   ├── QueueRefused           Redis answered and refuses: read-only replica, missing right, failed snapshot
-    │   ├── WrongDatabase          the connection is not on the pinned database
-    │   └── OutcomeNotWritten      the outcome of an attempt could not be recorded
+    │   └── QueueRefused           Redis answered and refuses: read-only replica, missing right, failed snapshot
     └── (Snooze)                   put back without using an attempt; a mixin, also raised alone
     Refusal (SystemExit)           the process must not start; carries a documented exit code
 """
@@ -68,19 +66,6 @@ class QueueRefused(_QueueError):
     """Redis answered and refuses: a read-only replica, a missing right, a failed snapshot."""
 
     code = "queue_refused"
-
-
-class WrongDatabase(PipelineError):
-    """The connection is not on the pinned database."""
-
-    code = "wrong_database"
-    permanent = True
-
-
-class OutcomeNotWritten(PipelineError):
-    """A hook failed before the outcome of an attempt was decided."""
-
-    code = "hook_failed"
 
 
 class Snooze(Described):

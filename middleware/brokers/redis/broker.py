@@ -17,7 +17,7 @@ from dramatiq import Message, Middleware
 from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.encoder import Encoder, JSONEncoder
-from dramatiq.errors import DecodeError, QueueJoinTimeout
+from dramatiq.errors import BrokerConnectionError, DecodeError, QueueJoinTimeout
 from dramatiq.middleware import Retries as StockRetries
 
 from middleware.brokers.redis import connections
@@ -25,6 +25,7 @@ from middleware.brokers.redis.consumer import CarriedMessage, CarrierConsumer
 from middleware.brokers.redis.machinery import CarrierOptions, Machinery
 from middleware.brokers.redis.transitions import Fetch, Lease, Transitions
 from middleware.clock import Clock, SystemClock
+from middleware.errors import PipelineError
 from middleware.outcomes import Dead, Outcome, PutBack, Retry
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,15 @@ class CarrierBroker(RedisBroker):
         if found is None:
             return False
         lease, settlement = found
-        applied = self.transitions.finish(lease, settlement.outcome, body=settlement.body)
+        try:
+            applied = self.transitions.finish(lease, settlement.outcome, body=settlement.body)
+        except BrokerConnectionError:
+            # Dramatiq calls again; until then the lease is renewed, so nobody else runs it.
+            raise
+        except PipelineError:
+            # It will not call again: let the lease run out, the message comes back and is counted.
+            self.machinery.in_flight.drop(lease)
+            raise
         self.machinery.in_flight.drop(lease)
         self._after_finish(lease, settlement.outcome, applied=applied)
         return applied

@@ -78,6 +78,7 @@ class CarrierConsumer(Consumer):
         if room == 0:
             return
         leases: list[Lease] = []
+        asked_boot_ms = self.broker.clock.boot_ms()
         try:
             fetch = self.broker.do_fetch(self.queue_name, room)
             leases = [fetched.lease for fetched in fetch.messages]
@@ -91,7 +92,7 @@ class CarrierConsumer(Consumer):
             self.broker.clock.wait(PAUSE_S, until=self.machinery.stopping)
             self._bell.set()
         finally:
-            self.machinery.in_flight.fill(leases, reserved=room)
+            self.machinery.in_flight.fill(leases, reserved=room, asked_boot_ms=asked_boot_ms)
 
     def _open(self, fetched: Fetched) -> MessageProxy | None:
         try:

@@ -53,9 +53,12 @@ class InFlight:
             self._reserved += granted
             return granted
 
-    def fill(self, leases: list[Lease], *, reserved: int) -> None:
-        """Turn a reservation into leases in hand; places that stayed empty are free again."""
-        expires_boot_ms = self.clock.boot_ms() + self.lease_ms
+    def fill(self, leases: list[Lease], *, reserved: int, asked_boot_ms: int) -> None:
+        """Turn a reservation into leases in hand; places that stayed empty are free again.
+
+        ``asked_boot_ms`` is when the fetch was asked for: the server counts from later, so the lease surely lasts that long.
+        """
+        expires_boot_ms = asked_boot_ms + self.lease_ms
         with self._lock:
             self._reserved -= reserved
             for lease in leases:
