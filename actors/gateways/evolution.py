@@ -89,12 +89,18 @@ class EvolutionGateway:
         self, part: OutgoingPart, *, instance: Instance, since_ms: int, until_ms: int, bound_ids: Collection[str]
     ) -> Receipt | None:
         """See :meth:`actors.gateways.base.Gateway.find_sent`; ``Transient`` when the search could not be completed."""
-        window = search.Window.around(since_ms=since_ms, until_ms=until_ms, skew_ms=0)
+        found, skew_ms = self._look(part, instance, search.Window.around(since_ms, until_ms), bound_ids)
+        if found is None and skew_ms != 0:
+            # The clock of the ``Date`` may be a proxy's, or may have been set since: both readings are looked at.
+            window = search.Window.around(since_ms + skew_ms, until_ms + skew_ms)
+            found, _ = self._look(part, instance, window, bound_ids)
+        return found
+
+    def _look(
+        self, part: OutgoingPart, instance: Instance, window: search.Window, bound_ids: Collection[str]
+    ) -> tuple[Receipt | None, int]:
         records, skew_ms = self._sent_in(window, part.recipient, instance)
-        if skew_ms != 0:
-            window = search.Window.around(since_ms=since_ms, until_ms=until_ms, skew_ms=skew_ms)
-            records, _ = self._sent_in(window, part.recipient, instance)
-        return search.find(part, records, window=window, bound_ids=bound_ids)
+        return search.find(part, records, window=window, bound_ids=bound_ids), skew_ms
 
     def _sent_in(
         self, window: search.Window, recipient: Recipient, instance: Instance

@@ -35,15 +35,15 @@ _CONTENT = {
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Times between which the message was sent, on the gateway's clock."""
+    """Times between which the message was sent."""
 
     from_ms: int
     to_ms: int
 
     @classmethod
-    def around(cls, *, since_ms: int, until_ms: int, skew_ms: int) -> "Window":
-        """Our times moved to the gateway's clock, with a margin."""
-        return cls(from_ms=since_ms + skew_ms - MARGIN_MS, to_ms=until_ms + skew_ms + MARGIN_MS)
+    def around(cls, since_ms: int, until_ms: int) -> "Window":
+        """The two times with a margin."""
+        return cls(from_ms=since_ms - MARGIN_MS, to_ms=until_ms + MARGIN_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from actors.gateways import evolution_search as search
 
 AT_MS = 1_761_050_000_000
 JID = "5511988887777@s.whatsapp.net"
-WINDOW = search.Window.around(since_ms=AT_MS, until_ms=AT_MS + 60_000, skew_ms=0)
+WINDOW = search.Window.around(AT_MS, AT_MS + 60_000)
 IMAGE = Media(kind=MediaKind.IMAGE, url="https://f.example/a", mimetype="image/jpeg", file_name="a.jpg")
 PDF = Media(kind=MediaKind.DOCUMENT, url="https://f.example/a", mimetype="application/pdf", file_name="relatório")
 
