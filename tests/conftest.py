@@ -15,6 +15,9 @@ import servers
 
 from middleware.brokers.redis.embedded import EmbeddedRedis
 
+#: Fixtures that stand in files of their own.
+pytest_plugins = ["sandbox_fixture"]
+
 _TEST_REDIS = Path(os.environ["TEST_REDIS_BINARY"]) if "TEST_REDIS_BINARY" in os.environ else None
 
 # A developer's own settings must not decide what the suite sees, nor where its messages go.

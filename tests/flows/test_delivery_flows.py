@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 from dramatiq import Worker
-from sandbox_fixture import Sandbox, sandbox  # noqa: F401 - a fixture
+from sandbox_fixture import Sandbox
 from waiting import stays, until
 
 import actors
@@ -75,7 +75,7 @@ Change = Callable[..., None]
 
 
 @pytest.fixture
-def settings(redis_server: EmbeddedRedis, sandbox: Sandbox, queue_client: redis.Redis) -> Settings:  # noqa: F811
+def settings(redis_server: EmbeddedRedis, sandbox: Sandbox, queue_client: redis.Redis) -> Settings:
     return Settings(
         redis_url=Hidden(redis_server.url(0)),
         gateway="sandbox",
@@ -91,7 +91,7 @@ def settings(redis_server: EmbeddedRedis, sandbox: Sandbox, queue_client: redis.
 
 
 @pytest.fixture
-def world(settings: Settings, sandbox: Sandbox) -> Iterator[World]:  # noqa: F811
+def world(settings: Settings, sandbox: Sandbox) -> Iterator[World]:
     store = MemoryStore()
     store.add(
         InstanceRow(instance_name="i1", tenant_id="t", api_key=sandbox.apikey, api_url=sandbox.url),

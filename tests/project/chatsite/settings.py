@@ -17,7 +17,9 @@ SECRET_KEY = os.environ.get("CHATSITE_SECRET_KEY", "only-for-the-demo-and-the-te
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 ROOT_URLCONF = "chatsite.urls"
 WSGI_APPLICATION = "chatsite.wsgi.application"
-INSTALLED_APPS = ["chat", "actors.django_app"]
+INSTALLED_APPS = ["django.contrib.staticfiles", "chat", "actors.django_app"]
+STATIC_URL = "static/"
+STATIC_ROOT = os.environ.get("CHATSITE_STATIC_ROOT")
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
