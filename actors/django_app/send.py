@@ -32,9 +32,13 @@ def send_on_commit(actor: Actor[..., Any], *args: Any, using: str | None = None,
     What fails then fails after the commit, when no answer can take the row back, so it does not break the response: the
     row stays pending, ``message.enqueue_failed`` is logged with ids and the error's code, and the sweep sends it later
     (a fetch is not swept; its next trigger asks again). Redis that is down costs one connect timeout per transaction,
-    however many messages wait for it. A mistake in the call or the settings also goes to Django's own log of failed
-    ``on_commit`` callbacks, and is raised by ``TestCase.captureOnCommitCallbacks``.
+    however many messages wait for it. What no retry mends (settings, a bug) also goes to Django's own log of failed
+    ``on_commit`` callbacks, with its traceback.
+
+    Raises:
+        TypeError: the actor takes no such arguments; at once, so that the caller's transaction rolls back.
     """
+    inspect.signature(getattr(actor, "route", None) or actor.fn).bind(*args, **kwargs)
     connection = transaction.get_connection(using)
     commit: _Commit = getattr(connection, _ATTRIBUTE, None) or _Commit()
     if connection.in_atomic_block:

@@ -194,11 +194,12 @@ class RecordsRaces:
     def test_a_merge_loses_no_key_that_another_writer_adds_meanwhile(self, world: World):
         team = group(world)
         keys = [f"key_{index}" for index in range(24)]
+        stores = [world.store, world.another_store()]
 
         def write(index: int) -> None:
             for number, key in enumerate(keys):
                 if index:
-                    world.store.merge_group(team.id, GroupInfo(jid=GROUP, subject=f"Team {number}", size=number))
+                    stores[index % 2].merge_group(team.id, GroupInfo(jid=GROUP, subject=f"Team {number}", size=number))
                 else:
                     world.write_group_key(team.id, key, "kept")
 

@@ -4,12 +4,9 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import servers
-from chatsite.databases import database as chatsite_database
-from contracts.django_world import DeskWorld, DjangoWorld, database
+from contracts.django_world import DeskWorld, DjangoWorld
 from contracts.store_attempts import KeepsAttempts, SurvivesRaces
 from contracts.store_contract import StoreContract
 from contracts.store_reading import ReadsMessages
@@ -77,25 +74,6 @@ class SqliteWorld:
     def close(self) -> None:
         self.store.close()
         self.other.close()
-
-
-@pytest.fixture(scope="session")
-def sqlite_alias(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Iterator[str]:
-    path = tmp_path_factory.mktemp("django") / "chats.sqlite3"
-    with database(chatsite_database(str(path)), django_db_blocker) as alias:
-        yield alias
-
-
-@pytest.fixture(scope="session")
-def postgres_alias(django_db_setup: None, django_db_blocker: Any, postgres: servers.PostgresDatabase) -> Iterator[str]:
-    with database(chatsite_database(postgres.url), django_db_blocker) as alias:
-        yield alias
-
-
-@pytest.fixture
-def unblocked(django_db_blocker: Any) -> Iterator[None]:
-    with django_db_blocker.unblock():
-        yield
 
 
 class TestMemory(StoreContract):
