@@ -286,6 +286,7 @@ class _Lifecycle(Middleware):
         # One message per thread, unless somebody asked for a prefetch other than Dramatiq's default.
         asked = worker.queue_prefetch != min(worker.worker_threads * 2, 65535)
         broker.machinery.in_flight.capacity = worker.queue_prefetch if asked else worker.worker_threads
+        broker.machinery.sign_in(threads=worker.worker_threads, queue_names=worker.consumer_whitelist or broker.queues)
         broker.machinery.keeper.start()
 
     def after_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
@@ -295,3 +296,4 @@ class _Lifecycle(Middleware):
         if released:
             logger.warning("worker.released_running", extra={"released": released})
         broker.machinery.in_flight.capacity = None
+        broker.machinery.sign_out()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from middleware.brokers.redis.inflight import InFlight
+from middleware.brokers.redis.roster import SIGN_EVERY_MS, SignOfLife
 from middleware.brokers.redis.transitions import Tended, Transitions
 from middleware.clock import Clock
 from middleware.errors import PipelineError
@@ -49,6 +50,9 @@ class Keeper:
         self.clock = clock
         self.queue_names = queue_names
         self.on_tended = on_tended
+        #: Who serves queues in this process; None while nobody does.
+        self.sign: Callable[[], SignOfLife | None] = lambda: None
+        self._next_sign_boot_ms = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         #: Boot-clock time of the last successful round; health reads it.
@@ -103,6 +107,7 @@ class Keeper:
             max_deliveries=self.policy.max_deliveries,
             dead_max_age_ms=self.policy.dead_max_age_ms,
             dead_max=self.policy.dead_max,
+            sign=self._due_sign(),
         ):
             if tended.reclaimed or tended.buried:
                 logger.warning(
@@ -110,3 +115,12 @@ class Keeper:
                     extra={"queue": tended.queue_name, "reclaimed": tended.reclaimed, "buried": tended.buried},
                 )
             self.on_tended(tended)
+
+    def _due_sign(self) -> SignOfLife | None:
+        now_ms = self.clock.boot_ms()
+        if now_ms < self._next_sign_boot_ms:
+            return None
+        sign = self.sign()
+        if sign is not None:
+            self._next_sign_boot_ms = now_ms + SIGN_EVERY_MS
+        return sign

@@ -60,6 +60,11 @@ class Keys:
         return f"{self.namespace}:__workers__"
 
     @property
+    def worker_facts(self) -> str:
+        """Hash, worker id → JSON of what it said of itself (``roster.ServingWorker``)."""
+        return f"{self.namespace}:__workers__.facts"
+
+    @property
     def ticks(self) -> str:
         """Sorted set, 'actor@slot_ms' → forget at (ms): slots of periodic actors that were sent."""
         return f"{self.namespace}:__ticks__"

@@ -5,7 +5,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from middleware.brokers.redis import connections
 from middleware.brokers.redis.inflight import InFlight
 from middleware.brokers.redis.keeper import CarePolicy, Keeper
 from middleware.brokers.redis.keys import Keys
+from middleware.brokers.redis.roster import ALIVE_MS, Roster, ServingWorker, SignOfLife
 from middleware.brokers.redis.scripts import Scripts
 from middleware.brokers.redis.transitions import Tended, Transitions
 from middleware.brokers.redis.waiter import Waiter
@@ -66,6 +67,7 @@ class Machinery:
         self.in_flight = InFlight(clock, lease_ms=options.lease_ms)
         self.stopping = threading.Event()
         self.on_unannounced: list[Callable[[str], None]] = []
+        self._serving: ServingWorker | None = None
         self._connect = connect
         self._queue_names = queue_names
         self._lock = threading.RLock()
@@ -125,7 +127,33 @@ class Machinery:
                     queue_names=self._queue_names,
                     on_tended=self._tended,
                 )
+                self._keeper.sign = self._sign
             return self._keeper
+
+    @property
+    def roster(self) -> Roster:
+        """Which worker processes serve the queues."""
+        return Roster(self.client, self.keys)
+
+    def sign_in(self, *, threads: int, queue_names: Iterable[str]) -> None:
+        """Have this process show among the workers, from the keeper's next round on."""
+        self._serving = ServingWorker.of_this_process(
+            threads=threads, queues=tuple(sorted(queue_names)), started_at_ms=self.clock.now_ms()
+        )
+
+    def sign_out(self) -> None:
+        """Strike this process off; without Redis it leaves the roster by itself."""
+        self._serving = None
+        try:
+            self.roster.strike(self.owner)
+        except PipelineError as error:
+            logger.warning("worker.sign_out_failed", extra={"code": error.code})
+
+    def _sign(self) -> SignOfLife | None:
+        serving = self._serving
+        if serving is None:
+            return None
+        return SignOfLife(self.owner, ALIVE_MS, serving.facts(in_flight=len(self.in_flight)))
 
     def ring(self, queue_name: str) -> None:
         """Tell a consumer of this very process that there is something; it need not wait for the token's round trip."""

@@ -81,13 +81,15 @@ class Scripts:
         #: False once a server has refused a script's flags.
         self._flags_known: bool | None = None
 
-    def run(self, name: str, queue_names: str | Sequence[str], *args: Any, doing: str) -> Any:
-        """Run ``name`` over one queue, or over several for the scripts that loop.
+    def run(
+        self, name: str, queue_names: str | Sequence[str], *args: Any, doing: str, more_keys: Sequence[str] = ()
+    ) -> Any:
+        """Run ``name`` over one queue, or over several for the scripts that loop; ``more_keys`` follow the queues' keys.
 
         Raises: see :func:`translated`.
         """
         names = [queue_names] if isinstance(queue_names, str) else queue_names
-        keys = [key for queue_name in names for key in self.keys.queue(queue_name)]
+        keys = [*(key for queue_name in names for key in self.keys.queue(queue_name)), *more_keys]
         with translated(doing):
             try:
                 return self._run(name, keys, args)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from middleware.brokers.redis.roster import SignOfLife
 from middleware.brokers.redis.scripts import MAX_BATCH, Scripts
 from middleware.outcomes import Dead, Outcome, PutBack, Retry
 
@@ -175,11 +176,23 @@ class Transitions:
         return lost
 
     def tend(
-        self, queue_names: Sequence[str], *, max_deliveries: int, dead_max_age_ms: int, dead_max: int
+        self,
+        queue_names: Sequence[str],
+        *,
+        max_deliveries: int,
+        dead_max_age_ms: int,
+        dead_max: int,
+        sign: SignOfLife | None = None,
     ) -> list[Tended]:
-        """Promote, reclaim, forget and trim, for all queues in one command."""
+        """Promote, reclaim, forget and trim, for all queues in one command, which also carries a worker's sign of life."""
+        keys = self.scripts.keys
+        who = ("", 0, "") if sign is None else (sign.worker_id, sign.alive_ms, sign.facts)
         reply = self.scripts.run(
-            "tend", queue_names, max_deliveries, dead_max_age_ms, dead_max, doing="tending the queues"
+            "tend",
+            queue_names,
+            *(max_deliveries, dead_max_age_ms, dead_max, *who),
+            doing="tending the queues",
+            more_keys=(keys.workers, keys.worker_facts),
         )
         rows = zip(queue_names, *(reply[column::6] for column in range(6)), strict=True)
         return [

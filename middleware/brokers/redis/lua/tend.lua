@@ -2,6 +2,10 @@
 -- ARGV[1] max_deliveries  integer  started more often than this without an outcome → dead letter crash_loop
 -- ARGV[2] dead_max_age_ms integer  dead letters older than this are dropped
 -- ARGV[3] dead_max        integer  most dead letters kept per queue
+-- ARGV[4] worker_id       text     who calls; '' = a process that serves no queue
+-- ARGV[5] alive_ms        integer  how long it counts as alive without another call
+-- ARGV[6] facts           text     JSON of what it says of itself
+-- KEYS    the last two, after those of the queues: workers, worker_facts
 -- Returns  per queue: reclaimed, buried, dead letters to announce now, next_due_in_ms | -1, dead letters dropped,
 --          ids ready (a stock producer rings no bell)
 -- Safe to run on every process at once; every step is bounded.
@@ -41,8 +45,22 @@ local function forget_dead(ids)
   return #ids
 end
 
+local function sign_in(worker_id, alive_ms, facts)
+  local workers, worker_facts = KEYS[#KEYS - 1], KEYS[#KEYS]
+  redis.call("ZADD", workers, now_ms + alive_ms, worker_id)
+  redis.call("HSET", worker_facts, worker_id, facts)
+  for _, gone in ipairs(redis.call("ZRANGEBYSCORE", workers, "-inf", now_ms, "LIMIT", 0, 64)) do
+    redis.call("ZREM", workers, gone)
+    redis.call("HDEL", worker_facts, gone)
+  end
+end
+
+if ARGV[4] ~= "" then
+  sign_in(ARGV[4], tonumber(ARGV[5]), ARGV[6])
+end
+
 local report = {}
-for index = 0, #KEYS / WIDTH - 1 do
+for index = 0, math.floor(#KEYS / WIDTH) - 1 do
   bind(index)
   promote(128)
   local reclaimed, buried = reclaim()
