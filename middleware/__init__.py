@@ -22,6 +22,7 @@ def default_stack(*, retry_policy: "Callable[[], RetryPolicy] | None" = None) ->
     from middleware.dead_letter import DeadLetterAnnouncer
     from middleware.retries import Retries
     from middleware.sentry import SentryScope
+    from middleware.ticks import Ticks
 
     return [
         # First in, last out: every later hook and the actor run inside its scope.
@@ -30,6 +31,8 @@ def default_stack(*, retry_policy: "Callable[[], RetryPolicy] | None" = None) ->
         CurrentMessage(),
         # Only lives with the worker; its place does not matter to messages.
         DeadLetterAnnouncer(),
+        # Marks the slot of a periodic message before its actor runs, and outside its time limit.
+        Ticks(),
         # Decides what an attempt came to. Below it nothing may see ``message.failed``: it is not decided yet.
         Retries(policy=retry_policy),
         # Last in, first out: it must disarm before any other hook runs, else a limit that passes inside a hook kills the

@@ -7,13 +7,13 @@ its actors with :func:`routed`.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 import dramatiq
 from dramatiq import Message
 from dramatiq.middleware import CurrentMessage
 
 from middleware.brokers.redis.consumer import CarriedMessage
+from middleware.slots import slot_of, tick_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,9 @@ class RoutedActor(dramatiq.Actor[..., Any]):
     """An actor whose messages are routed when they are built."""
 
     def __init__(self, fn: Callable[..., Any], *, route: Route | None = None, **options: Any) -> None:
-        # Dramatiq logs every other failure with its traceback, whose text may quote a row; ours is logged by Retries.
-        options["options"] = {"throws": (Exception,), **options["options"]}
+        # Dramatiq logs every other failure with its traceback, whose text may quote a row; ours is logged by Retries. A time
+        # limit and a shutdown are no Exception.
+        options["options"] = {"throws": (BaseException,), **options["options"]}
         super().__init__(fn, **options)
         self.route = route
 
@@ -59,7 +60,7 @@ class RoutedActor(dramatiq.Actor[..., Any]):
             args, kwargs = (), routed.kwargs
         if "scheduled_at" in options:
             # periodiq sends from as many processes as run it; one slot is one message (middleware/ticks.py).
-            options.setdefault("enqueue_id", str(uuid5(NAMESPACE_OID, f"{self.actor_name}@{options['scheduled_at']}")))
+            options = {**tick_options(self.actor_name, slot_of(options["scheduled_at"])), **options}
         return super().message_with_options(args=args, kwargs=kwargs, **options)
 
 
