@@ -67,8 +67,6 @@ class Admin:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             return as_json(400, {"error": f"{type(error).__name__}: {error}"})
 
-    # Fixtures.
-
     def _put_instance(self, name: str, _: dict[str, str], body: Any) -> dict[str, Any]:
         fixture = _fixture(InstanceFixture, body)
         if fixture.state not in _STATES:
@@ -100,8 +98,6 @@ class Admin:
             self._state.groups[jid] = fixture
         return {"group": jid}
 
-    # Faults, limits.
-
     def _add_fault(self, _: str, __: dict[str, str], body: Any) -> dict[str, Any]:
         rule = self._contract.faults.add(body)
         found = {"id": rule.id}
@@ -126,8 +122,6 @@ class Admin:
     def _put_limits(self, _: str, __: dict[str, str], body: Any) -> dict[str, Any]:
         self._contract.limits.configure(body)
         return {"limits": body}
-
-    # Inspection.
 
     def _deliveries(self, _: str, query: dict[str, str], __: Any) -> dict[str, Any]:
         after = int(query.get("after_seq", "0"))

@@ -140,4 +140,6 @@ class Call:
             "is_send": self.is_send,
             "seq": None,
             "fault": None,
+            "status": None,
+            "response_sent": False,
         }

@@ -63,8 +63,6 @@ class Contract:
         """Start an outage that a rule brings about without waiting for a request."""
         self._disconnect(rule, instance=str(rule.action.get("instance", "")))
 
-    # Guards, in order.
-
     def _guard(self, call: Call) -> None:
         if call.is_malformed:
             raise Refused(envelope(400, "Unexpected token in JSON at position 0", title="Internal Server Error"))
@@ -98,8 +96,6 @@ class Contract:
             validators.check_audio(call.fields)
         elif call.op == "findGroupInfos":
             call.query["groupJid"] = validators.check_group(call.query)
-
-    # Faults and limits around the endpoint.
 
     def _before(self, call: Call) -> Reply | None:
         for rule in call.struck:

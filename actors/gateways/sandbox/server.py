@@ -4,6 +4,7 @@
 :class:`SandboxServer` in their own process. Standard library only.
 """
 
+import ipaddress
 import json
 import secrets
 import signal
@@ -26,7 +27,6 @@ from middleware.clock import SystemClock
 
 #: Key of a sandbox that was given none, and of instances that have none of their own.
 SANDBOX_KEY = "sandbox-key"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Connections are given this long to end at :meth:`SandboxServer.close`, in seconds.
 _DRAIN_S = 5.0
 
@@ -98,7 +98,7 @@ class SandboxServer:
         admin_token: str | None = None,
         allow_remote: bool = False,
     ) -> None:
-        if host not in _LOOPBACK and not allow_remote:
+        if not allow_remote and host != "localhost" and not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"{host} is not on this machine; a sandbox is for loopback unless remote is allowed")
         self.apikey = apikey
         self.admin_token = admin_token or secrets.token_urlsafe(16)

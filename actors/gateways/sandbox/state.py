@@ -106,8 +106,6 @@ class State:
             self.most: Counter[str] = Counter()
             self.changed.notify_all()
 
-    # Times.
-
     def now_ms(self) -> int:
         """Wall clock of the sandbox."""
         return self._clock.now_ms() + self.offset_ms
@@ -129,8 +127,6 @@ class State:
         """Wait, unless the sandbox stops."""
         self.stopping.wait(max(0.0, seconds))
 
-    # Sessions.
-
     def outage(self, instance: str) -> Outage | None:
         """The outage that an instance is in."""
         with self.lock:
@@ -149,8 +145,6 @@ class State:
             return fixture.reported_state
         outage = self.outage(instance)
         return "close" if outage is not None and not outage.lie else fixture.state
-
-    # Requests.
 
     def begin(self, entry: dict[str, Any], lanes: list[Lane], is_gone: Callable[[], bool]) -> dict[str, Any]:
         """Log a request at its start; ``lanes`` are the instance and chat that it occupies while it runs.
@@ -186,7 +180,14 @@ class State:
                 self.deliveries[entry["seq"] - 1]["response_sent"] = sent
             self.changed.notify_all()
 
-    # The accept point.
+    def amend_unsent(self, entry: dict[str, Any]) -> None:
+        """Take back that an answer was written: its client had gone."""
+        with self.lock:
+            self.by_status[str(entry["status"])] -= 1
+            self.by_status["none"] += 1
+            entry |= {"status": None, "response_sent": False}
+            if entry["seq"] is not None and entry["seq"] <= len(self.deliveries):
+                self.deliveries[entry["seq"] - 1]["response_sent"] = False
 
     def accept(self, delivery: dict[str, Any], *, reuse_id: bool) -> dict[str, Any]:
         """Append to the delivery log; from here on the message counts as delivered."""
@@ -226,7 +227,7 @@ class State:
         most = ("max_concurrency_per_instance", "max_concurrency_per_chat")
         with self.lock:
             counts = {name: int(self.counts[name]) for name in (*names, *more)}
-            return {**counts, **{name: self.most[name] for name in most}, "by_status": dict(self.by_status)}
+            return {**counts, **{name: self.most[name] for name in most}, "by_status": dict(+self.by_status)}
 
     def wait_accepted(self, count: int, timeout_s: float) -> int:
         """Number of accepted messages, once there are ``count`` or the time is up."""

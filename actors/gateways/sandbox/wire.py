@@ -29,6 +29,8 @@ KEEPALIVE_S = 5.0
 MAX_BODY_BYTES = 136 * 1024 * 1024
 #: Answers longer than this are compressed when the client asks for it.
 GZIP_FROM_BYTES = 1024
+#: Time between two pieces of a dripping answer.
+_DRIP_S = 0.05
 ADMIN_PREFIX = "/__sandbox__/"
 
 
@@ -69,13 +71,15 @@ class Handler(BaseHTTPRequestHandler):
         state = self.contract.state
         is_gone, lanes = call.is_gone, call.lanes
         entry = state.begin(call.log_entry(), lanes, is_gone)
-        status = None
-        try:
-            reply = self._computed(call)
-            entry |= {"seq": reply.seq, "fault": [rule.id for rule in call.struck] or None}
-            status = reply.status if self._perform(reply) else None
-        finally:
+        reply = self._computed(call)
+        entry |= {"seq": reply.seq, "fault": [rule.id for rule in call.struck] or None}
+
+        # Before the last byte: a client that has its answer finds it in every count.
+        def finish(status: int | None) -> None:
             state.end(entry, lanes, is_gone, status=status)
+
+        if not self._perform(reply, finish):
+            state.amend_unsent(entry)
 
     def _computed(self, call: Call) -> Reply:
         try:
@@ -84,24 +88,28 @@ class Handler(BaseHTTPRequestHandler):
             logger.exception("sandbox.request_failed")
             return envelope(500, "Internal Server Error")
 
-    def _perform(self, reply: Reply) -> bool:
-        """Write ``reply`` in its manner; whether all of it was written."""
+    def _perform(self, reply: Reply, finish: Callable[[int | None], None]) -> bool:
+        """Write ``reply`` in its manner, telling ``finish`` what becomes of it; False when the client took none of it."""
         name, amount = reply.manner.name, reply.manner.amount
         if name == "hang":
             self._idle(amount)
         if name in ("drop", "hang", "refuse"):
+            finish(None)
             self._reset()
             if name == "refuse":
                 self.refuse(amount, None)
-            return False
+            return True
         head, body = self._bytes(reply)
         if name == "cut":
+            finish(None)
             self._send(head + body[: int(amount)])
             self._reset(lingering=True)
-            return False
-        if name == "drip":
-            return self._drip(head, body, bytes_per_s=amount)
-        return self._send(head + body)
+            return True
+        if name == "drip" and not self._drip(head, body[:-1], bytes_per_s=amount):
+            finish(None)
+            return True
+        finish(reply.status)
+        return self._send(body[-1:] if name == "drip" else head + body)
 
     def _write(self, reply: Reply) -> bool:
         head, body = self._bytes(reply)
@@ -141,8 +149,10 @@ class Handler(BaseHTTPRequestHandler):
     def _drip(self, head: bytes, body: bytes, *, bytes_per_s: float) -> bool:
         if not self._send(head):
             return False
-        for position in range(len(body)):
-            if not self._idle(1 / max(bytes_per_s, 0.001)) or not self._send(body[position : position + 1]):
+        step = max(1, int(bytes_per_s * _DRIP_S))
+        for start in range(0, len(body), step):
+            piece = body[start : start + step]
+            if not self._idle(len(piece) / max(bytes_per_s, 0.001)) or not self._send(piece):
                 self.close_connection = True
                 return False
         return True

@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
-from actors.gateways.exchange import Answer, Exchange, NoAnswer
+from actors.gateways.exchange import MAX_ANSWER_BYTES, Answer, Exchange, NoAnswer
 from middleware.clock import SystemClock
 
 Serve = Callable[[socket.socket], None]
@@ -104,6 +104,22 @@ def test_a_body_that_breaks_off_is_an_incomplete_answer(exchange):
         outcome = ask(exchange, url)
 
     assert outcome == Answer(201, {"content-length": "100"}, b"{", complete=False)
+
+
+def test_an_answer_without_end_is_left_and_counts_as_cut(exchange):
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                connection.sendall(b"x" * 1_000_000)
+
+    with listening(serve) as url:
+        outcome = ask(exchange, url)
+
+    assert isinstance(outcome, Answer)
+    assert not outcome.complete
+    assert len(outcome.body) < MAX_ANSWER_BYTES + 1_000_000
 
 
 @pytest.mark.parametrize(
