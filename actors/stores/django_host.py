@@ -82,7 +82,8 @@ class HostModel:
             field.run_validators(value)
         except (ValidationError, ValueError, TypeError, OverflowError):
             return []
-        return [value]
+        # Not every database says how large its integers are.
+        return [] if isinstance(value, int) and not -(2**63) <= value < 2**63 else [value]
 
     def changes(self, **values: Any) -> dict[str, Any]:
         """Arguments of ``update()``; what the host has no field for is left out."""

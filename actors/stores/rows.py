@@ -4,6 +4,7 @@ Every store reads its rows into these and lets the functions below decide, so th
 a usual chat product's columns; a host with other names maps them (``field_map``). Seeding a store takes the same values.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 from actors.domain import ChatMessage, Conversation, ConversationType, Instance, Media, MediaKind, MessageStatus, Quote
 from actors.errors import Permanent
 from actors.stores.file_names import file_name
+
+logger = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -102,6 +105,10 @@ def to_chat_message(
     thread = to_conversation(conversation)
     is_group = thread.conversation_type is ConversationType.GROUP
     announced = message.metadata.get("attachment_urls")
+    quote = to_quote(quoted, is_group=is_group)
+    if quote is None and reply_target(message.metadata):
+        # A reply without its quote still says what its author wanted to say.
+        logger.warning("message.quote_dropped", extra={"chat_message_id": message.id})
     return ChatMessage(
         id=message.id,
         conversation_id=message.conversation_id,
@@ -113,7 +120,7 @@ def to_chat_message(
         # A file without a URL is announced but not there, so the message is not sent without it.
         media=tuple(to_media(row) for row in files if row.short_url or row.file_url),
         announced_media=max(len(announced) if isinstance(announced, list) else 0, len(files)),
-        quote=to_quote(quoted, is_group=is_group),
+        quote=quote,
         mentions=to_mentions(message.metadata.get("mentions")) if is_group else (),
         mention_everyone=is_group and message.metadata.get("mention_everyone") is True,
         status=_member(MessageStatus, message.status, what="status", owner=f"message {message.id}"),

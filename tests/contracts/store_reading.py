@@ -146,7 +146,7 @@ class ReadsMessages:
 
         assert world.store.load_message(reply.id).quote.participant == participant
 
-    def test_a_reply_to_another_conversation_or_to_nothing_known_is_sent_plain(self, world: World):
+    def test_a_reply_to_another_conversation_or_to_nothing_known_is_sent_plain(self, world: World, caplog):
         elsewhere = message(world, direction="incoming", message_id="P1")
         thread = conversation(world)
         unsent = message(world, thread)
@@ -154,6 +154,8 @@ class ReadsMessages:
         for target in (elsewhere.id, unsent.id, world.new_id(), "nonsense"):
             reply = message(world, thread, metadata={"reply_to": target})
             assert world.store.load_message(reply.id).quote is None
+            assert caplog.records[-1].getMessage() == "message.quote_dropped"
+            assert caplog.records[-1].chat_message_id == reply.id
 
     def test_mentions_are_digits_or_linked_ids_each_once(self, world: World):
         named = [{"phone": "+55 11 97777-6666", "name": "Ana"}, {"jid": "123456789012345@lid"}, "5511977776666", None]

@@ -60,7 +60,10 @@ def test_a_field_that_does_not_exist_is_named(found):
 
 
 def test_models_are_not_looked_at_where_the_store_is_another(found):
-    assert found(CHAT_ACTORS={"STORE": "sqlite", "SQLITE_PATH": "chats.sqlite3", "MODELS": {"message": "chat.Letter"}}) == {}
+    assert (
+        found(CHAT_ACTORS={"STORE": "sqlite", "SQLITE_PATH": "chats.sqlite3", "MODELS": {"message": "chat.Letter"}})
+        == {}
+    )
 
 
 @pytest.mark.parametrize(

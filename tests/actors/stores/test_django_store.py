@@ -136,6 +136,14 @@ def test_a_claim_that_could_still_be_undone_is_refused(world):
     assert world.store.attempts(sent.id) == []
 
 
+@pytest.mark.django_db
+def test_a_test_case_of_the_host_may_claim():
+    """Django's TestCase wraps every test in a transaction; that one is known to it and no reason to refuse."""
+    store = make_store("django", _settings())
+
+    assert claim(store, str(uuid.uuid4())).number == 1
+
+
 def test_an_archived_row_is_still_found(sqlite_alias, unblocked):
     from contracts.django_world import DeskWorld
     from desk.models import Entry
