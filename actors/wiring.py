@@ -17,7 +17,7 @@ from middleware.retries import RetryPolicy
 
 from actors import services
 from actors.errors import ChatError, SettingsError
-from middleware import default_stack
+from middleware import default_stack, sentry
 from middleware.brokers.redis.broker import CarrierBroker
 from middleware.brokers.redis.machinery import CarrierOptions
 from middleware.dead_letter import DeadLetterAnnouncer, Listener
@@ -96,6 +96,7 @@ class WorkerBoot(Middleware):
         for middleware in broker.middleware:
             if isinstance(middleware, TimeLimit):
                 middleware.time_limit = work.settings.time_limit_ms
+        sentry.start(work.settings.sentry_dsn, environment=work.settings.sentry_environment)
         if isinstance(broker, CarrierBroker):
             try:
                 work.settings.queue_connection()
@@ -153,6 +154,9 @@ def on_dead_letter(listener: Listener) -> None:
     for middleware in broker.middleware:
         if isinstance(middleware, DeadLetterAnnouncer):
             middleware.listeners.append(listener)
+
+
+on_dead_letter(sentry.report_dead_letter)
 
 
 def on_worker_boot(prepare: Callable[[Broker], Callable[[], None]]) -> None:
