@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +30,7 @@ _LOOK_EVERY_S = 0.01
 _PORT_TRIES = 5
 
 # Runs between fork and exec, in a process of its own: preexec_fn deadlocks (and warns from Python 3.12 on) in a process
-# with threads. The kernel then ends the server when the starting thread dies; the second look at the parent closes the
+# with threads. The kernel then ends the command when the starting thread dies; the second look at the parent closes the
 # gap in which it died before prctl. 1 is PR_SET_PDEATHSIG, 15 is SIGTERM.
 _DIE_WITH_PARENT = """
 import os, sys
@@ -48,6 +48,11 @@ class EmbeddedRedisFailed(PipelineError):
     """No server binary was found, or the server did not start."""
 
     code = "embedded_redis"
+
+
+def ending_with_us(command: Sequence[str]) -> list[str]:
+    """``command`` (a full path first) so wrapped that it gets SIGTERM when the thread that starts it ends, on Linux."""
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
 
 
 def find_binary() -> Path:
@@ -177,9 +182,8 @@ class EmbeddedRedis:
         config.touch(mode=0o600)
         config.write_text("".join(f"{name} {value}\n" for name, value in self._config().items()))
         self._log_path.unlink(missing_ok=True)
-        launcher = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         return subprocess.Popen(  # noqa: S603  # our own interpreter and a binary found on this machine
-            [*launcher, str(self.binary), str(config)],
+            ending_with_us([str(self.binary), str(config)]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
