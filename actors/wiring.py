@@ -13,7 +13,6 @@ from typing import Any
 import dramatiq
 from dramatiq import Broker, Middleware
 from dramatiq.middleware import TimeLimit
-from middleware.retries import RetryPolicy
 
 from actors import services
 from actors.errors import ChatError, SettingsError
@@ -22,6 +21,7 @@ from middleware.brokers.redis.broker import CarrierBroker
 from middleware.brokers.redis.machinery import CarrierOptions
 from middleware.dead_letter import DeadLetterAnnouncer, Listener
 from middleware.errors import ExitCode, Refusal
+from middleware.retries import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
