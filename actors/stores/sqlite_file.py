@@ -35,6 +35,9 @@ class SqliteFile:
                 # A forked child must neither use nor close what its parent has open (sqlite.org/howtocorrupt.html).
                 self._inherited.append(self._connection)
                 self._connection, self._pid = _connect(self._path), os.getpid()
+            if self._connection.in_transaction:
+                # A time limit may strike anywhere, also between a BEGIN and the block that would have ended it.
+                self._connection.execute("ROLLBACK")
             yield self._connection
 
     @contextmanager
@@ -45,7 +48,8 @@ class SqliteFile:
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 

@@ -127,6 +127,20 @@ def test_a_file_that_cannot_be_used_is_a_store_that_is_down(path):
     store.close()
 
 
+def test_a_transaction_that_an_interrupted_thread_left_open_is_undone(path):
+    store, other = SqliteStore(path), SqliteStore(path)
+    store.add(THREAD, HELLO)
+    with store._file.open() as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE message SET status = 'failed'")
+
+    assert store.mark_sent("m-1", provider_message_id="P1") is True
+
+    assert other.message("m-1").message_id == "P1"
+    store.close()
+    other.close()
+
+
 def test_a_file_of_a_newer_version_is_refused(path):
     SqliteStore(path).close()
     connection = sqlite3.connect(path)
