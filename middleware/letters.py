@@ -17,7 +17,15 @@ from middleware.brokers.redis.scripts import translated
 from middleware.brokers.redis.transitions import RawLetter
 
 #: Options that describe the failed life; a redriven message starts without them.
-LIFE_OPTIONS = ("retries", "failures", "first_failed_at_ms", "unknown_actor_waits", "traceback", "requeue_timestamp")
+LIFE_OPTIONS = (
+    "retries",
+    "failures",
+    "first_failed_at_ms",
+    "put_backs",
+    "unknown_actor_waits",
+    "traceback",
+    "requeue_timestamp",
+)
 #: Letters read per round trip.
 PAGE = 100
 
