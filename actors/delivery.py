@@ -48,9 +48,9 @@ SKEW_MS = 5_000
 def outgoing_parts(chat_message: ChatMessage, recipient: Recipient) -> list[OutgoingPart]:
     """Provider messages that a chat message becomes: its text, or one per attachment.
 
-    The text is the caption of the first attachment. A voice note has none, so there the text follows as a part of its own.
+    The text is the caption of the first attachment. Sound has none, so there the text follows as a part of its own.
     """
-    captioned = bool(chat_message.media) and chat_message.media[0].kind is not MediaKind.VOICE
+    captioned = bool(chat_message.media) and chat_message.media[0].kind not in (MediaKind.VOICE, MediaKind.AUDIO)
     contents = [(media, "") for media in chat_message.media]
     if captioned:
         contents[0] = (chat_message.media[0], chat_message.text)

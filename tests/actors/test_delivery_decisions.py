@@ -113,8 +113,9 @@ def test_the_text_is_the_caption_of_the_first_attachment():
     assert [(part.part, part.text) for part in parts] == [(0, "caption"), (1, "")]
 
 
-def test_a_voice_note_is_followed_by_its_text():
-    parts = parts_of(text="words", media=(media(MediaKind.VOICE),))
+@pytest.mark.parametrize("kind", [MediaKind.VOICE, MediaKind.AUDIO])
+def test_sound_is_followed_by_its_text(kind):
+    parts = parts_of(text="words", media=(media(kind),))
 
     assert [(part.text, part.media is not None) for part in parts] == [("", True), ("words", False)]
 
