@@ -1,0 +1,150 @@
+"""What the demo asks for, and what must come of it: values, computed before anything is sent.
+
+``demo_story`` makes a plan, ``demo_world`` and ``demo_traffic`` carry it out, ``demo_checks`` compares what happened with it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A connected number. ``key`` stands in the host's row, ``token`` is what the gateway accepts."""
+
+    name: str
+    key: str = field(repr=False)
+    token: str = field(repr=False)
+
+    @property
+    def is_revoked(self) -> bool:
+        """The gateway would refuse the key of the row."""
+        return self.key != self.token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """A conversation's row, and what the gateway knows of its person or group.
+
+    ``address`` is what the row holds, ``wire`` what must be asked of the gateway. ``picture`` is the gateway's,
+    ``stored_picture`` and ``stored_members`` are on the row before the demo begins.
+    """
+
+    id: str
+    line: Line
+    name: str = field(repr=False)
+    address: str = field(repr=False)
+    wire: str = field(repr=False)
+    is_group: bool = False
+    exists: bool = True
+    picture: str | None = field(default=None, repr=False)
+    stored_picture: str | None = field(default=None, repr=False)
+    subject: str = field(default="", repr=False)
+    members: tuple[str, ...] = field(default=(), repr=False)
+    stored_members: tuple[str, ...] = field(default=(), repr=False)
+    wants_picture: bool = False
+    wants_group: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One thing that must arrive. ``quotes`` is the chat message it answers."""
+
+    op: str
+    text: str = field(default="", repr=False)
+    url: str | None = field(default=None, repr=False)
+    quotes: str | None = None
+    mentions: tuple[str, ...] = field(default=(), repr=False)
+    everyone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A chat message: ``body`` is posted to the host, ``parts`` must arrive. ``place`` counts within the conversation."""
+
+    id: str
+    thread: Thread
+    place: int
+    kind: str
+    body: dict[str, Any] = field(repr=False)
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a chat message must end: the row's status, and the reason where it failed."""
+
+    status: str
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return self.status if self.reason is None else f"{self.status} ({self.reason})"
+
+
+SENT = Ending(status="sent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is asked for. ``disconnected`` names the line that loses its session for a while."""
+
+    lines: tuple[Line, ...]
+    threads: tuple[Thread, ...]
+    messages: tuple[Message, ...]
+    disconnected: str
+
+    @property
+    def pictures(self) -> list[Thread]:
+        """Conversations whose picture is asked for."""
+        return [thread for thread in self.threads if thread.wants_picture]
+
+    @property
+    def groups(self) -> list[Thread]:
+        """Conversations whose group is asked for."""
+        return [thread for thread in self.threads if thread.wants_group]
+
+    def by_thread(self) -> Iterator[tuple[Thread, list[Message]]]:
+        """Conversations that have messages, with them in their order."""
+        for thread in self.threads:
+            if own := [message for message in self.messages if message.thread is thread]:
+                yield thread, own
+
+
+def refusal(thread: Thread) -> str | None:
+    """Why nothing can be sent in this conversation; None when it can. A gateway looks at the key first."""
+    if thread.line.is_revoked:
+        return "unauthorized"
+    return None if thread.exists else "not_on_whatsapp"
+
+
+def ending(message: Message, *, mended: frozenset[str] = frozenset()) -> Ending:
+    """How ``message`` must end; ``mended`` are ids that were redriven after their cause was put right."""
+    reason = refusal(message.thread)
+    if reason is None or message.id in mended:
+        return SENT
+    return Ending(status="failed", reason=reason)
+
+
+def expected_letters(plan: Plan, *, mended: frozenset[str] = frozenset()) -> dict[tuple[str, str], str]:
+    """Dead letters that must be there: (queue, id of message or conversation) → reason."""
+    letters: dict[tuple[str, str], str] = {}
+    for message in plan.messages:
+        reason = ending(message, mended=mended).reason
+        if reason is not None:
+            letters["send_message", message.id] = reason
+    for queue, threads in (("fetch_profile_pic", plan.pictures), ("fetch_group_info", plan.groups)):
+        letters |= {(queue, thread.id): "unauthorized" for thread in threads if thread.line.is_revoked}
+    return letters
+
+
+def expected_picture(thread: Thread) -> str | None:
+    """URL that the row must hold in the end: "no picture" never clears a stored one."""
+    is_asked_for = thread.wants_group if thread.is_group else thread.wants_picture
+    can_ask = is_asked_for and not thread.line.is_revoked
+    return (thread.picture if can_ask else None) or thread.stored_picture
+
+
+def expected_members(thread: Thread) -> tuple[str, ...]:
+    """Participants that the row must hold in the end: those of the host are never replaced."""
+    can_ask = thread.wants_group and not thread.line.is_revoked
+    return thread.stored_members or (thread.members if can_ask else ())

@@ -1,0 +1,222 @@
+"""The demo's world as real processes: Redis, sandbox gateway, Django project, worker with its scheduler.
+
+``demo`` opens one :class:`World`; everything in it ends with it. The only file that knows where the Django project lies.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from actors.cli.demo_plan import Line, Plan, Thread
+from actors.cli.demo_processes import Child, DemoFailed, Workplace, clean_environment, free_port, undisturbed
+from actors.cli.demo_traffic import Host
+from actors.gateways.sandbox.admin_client import SandboxAdmin
+from actors.settings import Settings
+from middleware.brokers.redis.embedded import EmbeddedRedis
+
+#: Short times, so that what takes minutes in production is seen in seconds. Everything else is as in production.
+PROFILE: dict[str, Any] = {
+    "CHAT_GATEWAY": "sandbox",
+    "CHAT_LEASE_MS": 3_000,
+    "CHAT_BACKOFF_BASE_MS": 200,
+    "CHAT_BACKOFF_CAP_MS": 2_000,
+    "CHAT_RECONCILE_GRACE_S": 1,
+    "CHAT_TIME_LIMIT_MS": 30_000,
+    "CHAT_SWEEP_AFTER_S": 30,
+    "CHAT_SEND_DEADLINE_S": 600,
+    "CHAT_SHUTDOWN_TIMEOUT_MS": 5_000,
+    "CHAT_METRICS_PORT": 0,
+}
+#: Worker processes, and threads of each.
+PROCESSES, THREADS = 2, 8
+_CREATED_AT = "2025-01-06T12:00:00Z"
+
+
+def find_project() -> Path:
+    """Folder of the Django project.
+
+    Raises:
+        DemoFailed: this is no checkout, or Django is not installed.
+    """
+    for root in (Path.cwd(), Path(__file__).parents[2]):
+        project = root / "tests" / "project"
+        if (project / "manage.py").is_file():
+            if find_spec("django") is None:
+                raise DemoFailed("the demo runs a Django project and Django is not installed; use `make demo`")
+            return project
+    raise DemoFailed(
+        "the demo runs the Django project of the repository (tests/project), which an installed package does not have; "
+        "clone the repository and run `make demo`. Without it, `chat-actors sandbox` starts a gateway that delivers nowhere: "
+        "set CHAT_GATEWAY=sandbox and CHAT_SANDBOX_URL in your own project and send to that"
+    )
+
+
+def production_value(variable: str) -> Any:
+    """What a setting is where the demo does not change it."""
+    defaults = {f"CHAT_{field.name.upper()}": field.default for field in fields(Settings)}
+    return defaults[variable]
+
+
+class World:
+    """All processes; a context manager. ``plan`` says what lies in the database and in the sandbox."""
+
+    def __init__(self, plan: Plan, *, seed: int, faults: Sequence[dict[str, Any]]) -> None:
+        self.project = find_project()
+        self.plan = plan
+        self.seed = seed
+        self.faults = list(faults)
+        self._stack = ExitStack()
+        self._runs = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.directory = self._stack.enter_context(Workplace()).directory
+            self._start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        with undisturbed():
+            self._stack.close()
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self.redis = self._stack.enter_context(EmbeddedRedis(directory=self._folder("redis")))
+        self.sandbox = self._start_sandbox()
+        self.environment = clean_environment(self._settings())
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("loaddata", "--verbosity", "0", str(self._write("rows.json", self._rows())))
+        # Both take a second or two to start: side by side.
+        self.worker = self._start_worker()
+        self.host = self._start_web()
+        self.worker.until(self._workers_serve)
+
+    def _start_sandbox(self) -> SandboxAdmin:
+        config = self._write("sandbox.json", self._fixtures())
+        arguments = ["sandbox", "--seed", str(self.seed), "--config", str(config)]
+        child = self._child("sandbox", self._command(*arguments), clean_environment({}))
+        said = child.until(lambda: child.log.read_text().partition("\n")[0])
+        found = json.loads(said)
+        return self._stack.enter_context(SandboxAdmin(found["url"], found["admin_token"]))
+
+    def _start_web(self) -> Host:
+        address = f"127.0.0.1:{free_port()}"
+        command = [sys.executable, str(self.project / "manage.py"), "runserver", "--noreload", address]
+        child = self._child("web", command, self.environment)
+        host = Host(address)
+        child.until(lambda: host.answers())
+        return host
+
+    def _start_worker(self) -> Child:
+        arguments = ["worker", "--processes", str(PROCESSES), "--threads", str(THREADS)]
+        return self._child("worker", self._command(*arguments), self.environment)
+
+    def _workers_serve(self) -> bool:
+        from actors.cli.demo_watch import Queues
+
+        with Queues(self.redis) as queues:
+            return len(queues.workers()) >= PROCESSES
+
+    def _child(self, name: str, command: Sequence[str], environment: dict[str, str]) -> Child:
+        child = Child(name, command, log=self.directory / f"{name}.log", environment=environment)
+        self._stack.callback(child.stop)
+        return child
+
+    # -- one-off commands ------------------------------------------------------------------------------------------
+
+    def manage(self, *arguments: str) -> str:
+        """Output of a ``manage.py`` command of the project."""
+        return self._run("manage", [sys.executable, str(self.project / "manage.py"), *arguments])
+
+    def command(self, *arguments: str) -> str:
+        """Output of a ``chat-actors`` command."""
+        return self._run("command", self._command(*arguments))
+
+    def _run(self, name: str, command: Sequence[str]) -> str:
+        self._runs += 1
+        child = self._child(f"{name}-{self._runs}", command, self.environment)
+        return child.finish()
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "actors.cli", *arguments]
+
+    # -- what they are told ----------------------------------------------------------------------------------------
+
+    def _settings(self) -> dict[str, str]:
+        profile = {name: str(value) for name, value in PROFILE.items()}
+        return {
+            **profile,
+            # The host's own URL, with the database of its cache: the queues' one is derived from it.
+            "REDIS_URL": self.redis.url(0),
+            "CHAT_SANDBOX_URL": self.sandbox.url,
+            "CHATSITE_DATABASE": str(self.directory / "chatsite.sqlite3"),
+            "CHATSITE_CACHE_URL": self.redis.url(0),
+            "DJANGO_SETTINGS_MODULE": "chatsite.settings",
+            "PYTHONPATH": str(self.project),
+        }
+
+    def _fixtures(self) -> dict[str, Any]:
+        people = [thread for thread in self.plan.threads if not thread.is_group]
+        groups = [thread for thread in self.plan.threads if thread.is_group]
+        return {
+            "instances": {line.name: {"token": line.token} for line in self.plan.lines},
+            "contacts": {one.wire: {"exists": one.exists, "picture_url": one.picture} for one in people},
+            "groups": {one.wire: _group(one) for one in groups},
+            "faults": self.faults,
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [*map(_instance_row, self.plan.lines), *map(_conversation_row, self.plan.threads)]
+
+    def _write(self, name: str, content: Any) -> Path:
+        path = self.directory / name
+        # It holds keys, if only invented ones.
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    def _folder(self, name: str) -> Path:
+        path = self.directory / name
+        path.mkdir()
+        return path
+
+
+def _group(thread: Thread) -> dict[str, Any]:
+    members = [{"id": member, "admin": None} for member in thread.members]
+    return {"subject": thread.subject, "participants": members, "picture_url": thread.picture}
+
+
+def _instance_row(line: Line) -> dict[str, Any]:
+    fields = {"instance_name": line.name, "friendly_name": line.name, "api_key": line.key, "connection_state": "open"}
+    return {"model": "chat.whatsappinstance", "fields": fields}
+
+
+def _conversation_row(thread: Thread) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"group_id": thread.wire} if thread.is_group else {}
+    if thread.stored_members:
+        metadata["participants"] = [{"id": member} for member in thread.stored_members]
+    fields = {
+        "contact_phone": thread.address,
+        "contact_name": thread.name,
+        "instance_name": thread.line.name,
+        "conversation_type": "group" if thread.is_group else "individual",
+        "profile_pic_url": thread.stored_picture,
+        "group_metadata": metadata,
+        "created_at": _CREATED_AT,
+        "updated_at": _CREATED_AT,
+    }
+    return {"model": "chat.conversation", "pk": thread.id, "fields": fields}
