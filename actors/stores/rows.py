@@ -25,12 +25,15 @@ BACKEND_OF = {"evolution": "evolution", "meta_cloud": "whatsapp_cloud"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRow:
-    """A connected number. ``evolution_instance_name`` is its name on the wire where it differs."""
+    """A connected number. ``evolution_instance_name`` is its name on the wire where it differs.
+
+    ``integration_type`` empty leaves the gateway to ``CHAT_GATEWAY``.
+    """
 
     instance_name: str
     tenant_id: str | None = None
     evolution_instance_name: str = ""
-    integration_type: str = "evolution"
+    integration_type: str = ""
     api_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     phone_number_id: str | None = None

@@ -220,9 +220,8 @@ class ReadsInstances:
     """Instances of tenants, with their credentials."""
 
     def test_an_instance_is_found_by_any_of_its_names_and_called_as_on_the_wire(self, world: World):
-        world.add(
-            InstanceRow(instance_name="line-1", evolution_instance_name="wire-1", api_url="http://a", api_key="k")
-        )
+        kind = {"integration_type": "evolution", "evolution_instance_name": "wire-1"}
+        world.add(InstanceRow(instance_name="line-1", api_url="http://a", api_key="k", **kind))
 
         for name in ("line-1", "wire-1"):
             found = world.store.load_instance(name, tenant_id=None)
@@ -250,6 +249,11 @@ class ReadsInstances:
         assert (found.name, found.backend, found.phone_number_id) == ("cloud-1", "whatsapp_cloud", "1098765")
         assert (found.base_url, found.api_key) == (None, "t")
         assert "'t'" not in repr(found)
+
+    def test_an_instance_of_no_kind_leaves_the_gateway_to_the_settings(self, world: World):
+        world.add(InstanceRow(instance_name="line-1", integration_type=""))
+
+        assert world.store.load_instance("line-1", tenant_id=None).backend is None
 
     def test_a_tenant_never_gets_an_instance_of_another(self, world: World):
         world.add(InstanceRow(instance_name="line-1", tenant_id="tenant-2"))

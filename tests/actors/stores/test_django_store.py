@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 from chat.models import Conversation, Message
-from contracts.django_world import DjangoWorld
+from contracts.django_world import DeskWorld, DjangoWorld
 from contracts.store_world import GROUP, NOW_MS, claim, conversation, group, message
+from desk.models import Entry
 from django.db import connections, transaction
 from django.db.models.signals import post_save, pre_save
 from django.test.utils import CaptureQueriesContext
@@ -18,7 +19,7 @@ from actors.errors import ChatError, Permanent, SettingsError, Transient
 from actors.stores.base import make_store
 from actors.stores.django_host import find_host, to_moment, to_ms
 from actors.stores.django_orm import DjangoStore
-from actors.stores.rows import AttachmentRow
+from actors.stores.rows import AttachmentRow, InstanceRow
 
 
 @pytest.fixture
@@ -145,9 +146,6 @@ def test_a_test_case_of_the_host_may_claim():
 
 
 def test_an_archived_row_is_still_found(sqlite_alias, unblocked):
-    from contracts.django_world import DeskWorld
-    from desk.models import Entry
-
     world = DeskWorld(sqlite_alias)
     sent = message(world)
     Entry.objects.using(sqlite_alias).filter(pk=sent.id).update(archived=True)
@@ -168,6 +166,21 @@ def test_a_broken_attempt_table_is_a_store_that_is_down(world):
 
     assert caught.value.code == "store_unavailable"
     assert "elsewhere" not in str(caught.value)
+
+
+def test_an_instance_of_a_host_with_other_names_is_found(sqlite_alias, unblocked):
+    world = DeskWorld(sqlite_alias)
+    world.add(
+        InstanceRow(instance_name="line-1", evolution_instance_name="wire-1", tenant_id="tenant-1"),
+        InstanceRow(instance_name="line-1", tenant_id="tenant-2"),
+    )
+
+    found = world.store.load_instance("line-1", tenant_id="tenant-1")
+
+    assert (found.name, found.tenant_id, found.backend, found.api_key) == ("wire-1", "tenant-1", None, None)
+    assert world.store.load_instance(None, tenant_id="tenant-2").name == "line-1"
+    assert world.store.load_instance("line-1", tenant_id="tenant-3") is None
+    world.clear()
 
 
 @pytest.mark.postgres
