@@ -4,8 +4,21 @@
 ``.send()``. Importing it connects to nothing, starts nothing and needs no setting.
 """
 
-from actors.wiring import broker
+from actors.wiring import broker, on_worker_boot
 
 from actors.chat import fetch_group_info, fetch_profile_pic, send_message  # isort: skip - the broker comes first
+from actors.housekeeping import record_memory_usage, sweep_pending
+from actors.schedulers.base import prepare
+from actors.schedulers.periodiq import attach
 
-__all__ = ["broker", "fetch_group_info", "fetch_profile_pic", "send_message"]
+__all__ = [
+    "broker",
+    "fetch_group_info",
+    "fetch_profile_pic",
+    "record_memory_usage",
+    "send_message",
+    "sweep_pending",
+]
+
+attach(broker)
+on_worker_boot(prepare)

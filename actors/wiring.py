@@ -69,7 +69,8 @@ def _broker_name() -> str:
     """Name of the broker to build. A fault in the settings must not break an import: it is reported at first use."""
     try:
         return services.settings().broker if _is_configured() else "redis"
-    except (SettingsError, ImportError):
+    except Exception:
+        # Whatever a host's settings module raises: it is raised again, whole, by whoever needs the settings.
         return "redis"
 
 
@@ -127,7 +128,8 @@ def make_broker() -> Broker:
 
     A broker that this version does not have is built as the Redis one: reading the settings then says what is wrong.
     """
-    stack = [*default_stack(retry_policy=_retry_policy), StoreConnections(), WorkerBoot()]
+    # The store first: its hooks talk to a database, and behind the time limit one that hangs would cost the worker's thread.
+    stack = [StoreConnections(), *default_stack(retry_policy=_retry_policy), WorkerBoot()]
     if _broker_name() == "stub":
         from middleware.brokers.stub import StubBroker
 

@@ -1,0 +1,94 @@
+"""Scheduler ``apscheduler``: a thread in every worker process. The tick script lets only one of them send a slot.
+
+Started by ``base.prepare``. APScheduler keeps the time; when an entry is due comes from its own grid (``middleware.slots``),
+because ``CronTrigger.from_crontab`` takes 0 for Monday. A tick sends the latest slot that is due: what was missed while the
+process slept or Redis was away is sent late, once, within the entry's ``catch_up_s``.
+"""
+
+import logging
+from datetime import UTC, datetime
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.date import DateTrigger
+
+from actors.schedule import Entry
+from actors.schedulers.base import Fire, Running
+from middleware.clock import Clock
+from middleware.errors import Described
+from middleware.slots import Cron
+
+logger = logging.getLogger(__name__)
+
+#: After a send that failed, the slot is tried again so long after, in milliseconds.
+AGAIN_MS = 5_000
+#: A tick this early still means the slot ahead of it, in milliseconds: clocks are set back by a little now and then.
+EARLY_MS = 500
+
+
+class GridTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
+    """Fires at the slots of a cron line."""
+
+    def __init__(self, cron: Cron) -> None:
+        self.cron = cron
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """First slot after the one before, or after now."""
+        after = previous_fire_time or now
+        return datetime.fromtimestamp(self.cron.after(int(after.timestamp() * 1000)) / 1000, tz=UTC)
+
+
+class Ticking:
+    """The scheduler of this process: see :class:`actors.schedulers.base.Running`."""
+
+    def __init__(self, fire: Fire, clock: Clock, *, again_ms: int = AGAIN_MS) -> None:
+        self.fire = fire
+        self.clock = clock
+        self.again_ms = again_ms
+        # One thread is enough for all entries; late ticks run (no grace), and those that piled up run as one.
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            daemon=True,
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+
+    def start(self, schedule: tuple[Entry, ...]) -> None:
+        """Begin; every entry ticks at once, which sends a slot that nobody sent while no process ran."""
+        for entry in schedule:
+            self._add(entry, f"{entry.actor} first", self._in_ms(0))
+            self._add(entry, entry.actor, GridTrigger(entry.cron))
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """See :meth:`actors.schedulers.base.Running.stop`."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def tick(self, entry: Entry) -> None:
+        """Send the latest slot of an entry; on failure, come again."""
+        slot_ms = entry.cron.latest(self.clock.now_ms() + EARLY_MS, within_ms=entry.catch_up_s * 1000)
+        if slot_ms is None:
+            return
+        try:
+            self.fire(entry.actor, slot_ms)
+        except Exception as error:
+            # APScheduler would log the error's text, and Redis being away must not end the schedule.
+            code = error.code if isinstance(error, Described) else type(error).__name__
+            logger.warning("tick.failed", extra={"actor": entry.actor, "slot_ms": slot_ms, "code": code})
+            if self._scheduler.running:
+                self._add(entry, f"{entry.actor} again", self._in_ms(self.again_ms))
+
+    def _add(self, entry: Entry, id_: str, trigger: BaseTrigger) -> None:
+        self._scheduler.add_job(self.tick, trigger, args=(entry,), id=id_, replace_existing=True)
+
+    def _in_ms(self, delay_ms: int) -> BaseTrigger:
+        return DateTrigger(datetime.fromtimestamp((self.clock.now_ms() + delay_ms) / 1000, tz=UTC))
+
+
+def start(schedule: tuple[Entry, ...], fire: Fire, clock: Clock) -> Running:
+    """Start ticking in a thread of this process: see :class:`actors.schedulers.base.Start`."""
+    ticking = Ticking(fire, clock)
+    ticking.start(schedule)
+    return ticking
