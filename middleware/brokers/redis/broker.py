@@ -289,11 +289,12 @@ class _Lifecycle(Middleware):
         broker.machinery.sign_in(threads=worker.worker_threads, queue_names=worker.consumer_whitelist or broker.queues)
         broker.machinery.keeper.start()
 
+    def before_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
+        assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
+        # Consumers outlive the draining threads: what they fetched now would lie here until the last of those is done.
+        broker.machinery.in_flight.capacity = 0
+
     def after_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
-        # Threads that did not end in time still run: whoever takes their message next has a newer token.
-        released = broker.machinery.release_all()
-        if released:
-            logger.warning("worker.released_running", extra={"released": released})
-        broker.machinery.in_flight.capacity = None
+        broker.machinery.release_all()
         broker.machinery.sign_out()

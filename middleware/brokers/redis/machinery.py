@@ -183,6 +183,8 @@ class Machinery:
                 logger.warning("queue.release_failed", extra={"queue": queue_name, "code": error.code})
             for lease in leases:
                 self.in_flight.drop(lease)
+        if released:
+            logger.warning("worker.released_running", extra={"released": released})
         return released
 
     def close(self) -> None:
