@@ -6,12 +6,13 @@ process slept or Redis was away is sent late, once, within the entry's ``catch_u
 """
 
 import logging
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.date import DateTrigger
 
 from actors.schedule import Entry
 from actors.schedulers.base import Fire, Running
@@ -46,19 +47,21 @@ class Ticking:
         self.fire = fire
         self.clock = clock
         self.again_ms = again_ms
-        # One thread is enough for all entries; late ticks run (no grace), and those that piled up run as one.
+        # One thread is enough for all entries; late ticks run (no grace), and those that piled up run as one. A second
+        # instance may be waiting: a tick that failed is due again while it still counts as running.
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             daemon=True,
             executors={"default": ThreadPoolExecutor(1)},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 2},
         )
 
     def start(self, schedule: tuple[Entry, ...]) -> None:
         """Begin; every entry ticks at once, which sends a slot that nobody sent while no process ran."""
         for entry in schedule:
-            self._add(entry, f"{entry.actor} first", self._in_ms(0))
-            self._add(entry, entry.actor, GridTrigger(entry.cron))
+            self._scheduler.add_job(
+                self.tick, GridTrigger(entry.cron), args=(entry,), id=entry.actor, next_run_time=_in_ms(0)
+            )
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -77,14 +80,14 @@ class Ticking:
             # APScheduler would log the error's text, and Redis being away must not end the schedule.
             code = error.code if isinstance(error, Described) else type(error).__name__
             logger.warning("tick.failed", extra={"actor": entry.actor, "slot_ms": slot_ms, "code": code})
-            if self._scheduler.running:
-                self._add(entry, f"{entry.actor} again", self._in_ms(self.again_ms))
+            # No job of its own: APScheduler's thread dies of removing one while it is stopped.
+            with suppress(JobLookupError):
+                self._scheduler.modify_job(entry.actor, next_run_time=_in_ms(self.again_ms))
 
-    def _add(self, entry: Entry, id_: str, trigger: BaseTrigger) -> None:
-        self._scheduler.add_job(self.tick, trigger, args=(entry,), id=id_, replace_existing=True)
 
-    def _in_ms(self, delay_ms: int) -> BaseTrigger:
-        return DateTrigger(datetime.fromtimestamp((self.clock.now_ms() + delay_ms) / 1000, tz=UTC))
+def _in_ms(delay_ms: int) -> datetime:
+    # In APScheduler's own time, which is always the machine's.
+    return datetime.now(UTC) + timedelta(milliseconds=delay_ms)
 
 
 def start(schedule: tuple[Entry, ...], fire: Fire, clock: Clock) -> Running:
