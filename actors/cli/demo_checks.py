@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from actors.cli import demo_plan
@@ -27,7 +27,9 @@ FAITHFUL = "what arrives is what was written, from the right number to the right
 EXPLAINED = "every failure is a dead letter with its reason, and nothing else is"
 STORED = "pictures and groups are stored, and nothing of the host's is overwritten"
 EMPTY = "nothing is left in the queues"
-PROMISES = (ENDED, ONCE, IN_ORDER, FAITHFUL, EXPLAINED, STORED, EMPTY)
+#: Not of the product but of the demo: what did not go wrong proves nothing.
+STAGED = "everything went wrong that should"
+PROMISES = (ENDED, ONCE, IN_ORDER, FAITHFUL, EXPLAINED, STORED, EMPTY, STAGED)
 
 
 def broken_promises(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozenset()) -> list[Broken]:
@@ -175,3 +177,10 @@ def leftovers(facts: Facts) -> list[str]:
         for name, stats in sorted(facts.queues.items())
         if unfinished(stats)
     ]
+
+
+def not_staged(missed: Iterable[str], struck: Mapping[str, int]) -> list[Broken]:
+    """What should have gone wrong and did not: ``missed`` acts, and faults that never ``struck``."""
+    whats = [f"{what}: it did not happen" for what in missed]
+    whats += [] if any(struck.values()) else ["the gateway never failed"]
+    return [Broken(promise=STAGED, what=what) for what in whats]

@@ -1,31 +1,40 @@
-"""Look at the running demo: the queues in Redis, and in the end everything there is to know.
+"""Look at the running demo: where it is, what lies in the queues, which worker has what in hand.
 
-``demo`` asks it while it waits; what it gathers is compared in ``demo_checks``.
+``demo_run`` asks it while it waits, ``demo_faults`` whom to kill.
 """
 
-import json
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from actors.cli.demo_facts import Facts
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.roster import Roster, RosterEntry
 from middleware.brokers.redis.scripts import Scripts
 from middleware.brokers.redis.transitions import QueueStats, Transitions
 
-if TYPE_CHECKING:
-    from actors.cli.demo_world import World
-
 #: The queues of the three operations.
 QUEUES = ("send_message", "fetch_profile_pic", "fetch_group_info")
 NAMESPACE = "chat:queue"
 DB = 2
-#: More letters than any demo makes.
-_ALL_LETTERS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Where the demo is. ``open_`` are messages of all queues without an outcome."""
+
+    total: int
+    saved: int
+    sent: int
+    failed: int
+    retried: int
+    put_back: int
+    open_: int
+
+    @property
+    def ended(self) -> int:
+        """Chat messages that ended."""
+        return self.sent + self.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +56,7 @@ class Queues:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
 
     def stats(self) -> list[QueueStats]:
@@ -66,11 +73,3 @@ class Queues:
         held = Counter(token.decode().rpartition(".")[0] for token in tokens)
         found = [InHand(entry, held[entry.id]) for entry in self.workers()]
         return sorted(found, key=lambda one: -one.messages)
-
-
-def gather(world: "World") -> Facts:
-    """Everything that is known now: the host's rows, the gateway's log, the dead letters, the queues."""
-    letters = json.loads(world.command("dlq", "list", "--limit", str(_ALL_LETTERS), "--json"))
-    dump = json.loads(world.manage("dumpdata", "chat.message", "chat.conversation"))
-    with closing(world.redis.client(DB)), Queues(world.redis) as queues:
-        return Facts.of(dump=dump, deliveries=world.sandbox.deliveries(), letters=letters, queues=queues.stats())

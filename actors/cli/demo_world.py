@@ -4,20 +4,20 @@
 """
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from actors.cli.demo_plan import Line, Plan, Thread
 from actors.cli.demo_processes import Child, DemoFailed, Workplace, clean_environment, free_port, undisturbed
 from actors.cli.demo_traffic import Host
+from actors.cli.demo_watch import Queues
 from actors.gateways.sandbox.admin_client import SandboxAdmin
-from actors.settings import Settings
 from middleware.brokers.redis.embedded import EmbeddedRedis
 
 #: Short times, so that what takes minutes in production is seen in seconds. Everything else is as in production.
@@ -33,6 +33,8 @@ PROFILE: dict[str, Any] = {
     "CHAT_SHUTDOWN_TIMEOUT_MS": 5_000,
     "CHAT_METRICS_PORT": 0,
 }
+#: Where our packages lie: children run the very same code, installed or not.
+PACKAGES = Path(__file__).parents[2]
 #: Worker processes, and threads of each.
 PROCESSES, THREADS = 2, 8
 _CREATED_AT = "2025-01-06T12:00:00Z"
@@ -44,7 +46,7 @@ def find_project() -> Path:
     Raises:
         DemoFailed: this is no checkout, or Django is not installed.
     """
-    for root in (Path.cwd(), Path(__file__).parents[2]):
+    for root in (Path.cwd(), PACKAGES):
         project = root / "tests" / "project"
         if (project / "manage.py").is_file():
             if find_spec("django") is None:
@@ -57,12 +59,6 @@ def find_project() -> Path:
     )
 
 
-def production_value(variable: str) -> Any:
-    """What a setting is where the demo does not change it."""
-    defaults = {f"CHAT_{field.name.upper()}": field.default for field in fields(Settings)}
-    return defaults[variable]
-
-
 class World:
     """All processes; a context manager. ``plan`` says what lies in the database and in the sandbox."""
 
@@ -73,6 +69,8 @@ class World:
         self.faults = list(faults)
         self._stack = ExitStack()
         self._runs = 0
+        self._asked: list[Child] = []
+        self._lasting: list[Child] = []
 
     def __enter__(self) -> Self:
         try:
@@ -83,9 +81,7 @@ class World:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -108,26 +104,28 @@ class World:
     def _start_sandbox(self) -> SandboxAdmin:
         config = self._write("sandbox.json", self._fixtures())
         arguments = ["sandbox", "--seed", str(self.seed), "--config", str(config)]
-        child = self._child("sandbox", self._command(*arguments), clean_environment({}))
+        child = self._child("sandbox", self._command(*arguments), clean_environment({"PYTHONPATH": str(PACKAGES)}))
+        self._lasting.append(child)
         said = child.until(lambda: child.log.read_text().partition("\n")[0])
         found = json.loads(said)
-        return self._stack.enter_context(SandboxAdmin(found["url"], found["admin_token"]))
+        self._sandbox_token = str(found["admin_token"])
+        return self._stack.enter_context(SandboxAdmin(found["url"], self._sandbox_token))
 
     def _start_web(self) -> Host:
         address = f"127.0.0.1:{free_port()}"
-        command = [sys.executable, str(self.project / "manage.py"), "runserver", "--noreload", address]
-        child = self._child("web", command, self.environment)
+        child = self._child("web", self._manage("runserver", "--noreload", address), self.environment)
+        self._lasting.append(child)
         host = Host(address)
         child.until(lambda: host.answers())
         return host
 
     def _start_worker(self) -> Child:
         arguments = ["worker", "--processes", str(PROCESSES), "--threads", str(THREADS)]
-        return self._child("worker", self._command(*arguments), self.environment)
+        child = self._child("worker", self._command(*arguments), self.environment)
+        self._lasting.append(child)
+        return child
 
     def _workers_serve(self) -> bool:
-        from actors.cli.demo_watch import Queues
-
         with Queues(self.redis) as queues:
             return len(queues.workers()) >= PROCESSES
 
@@ -140,19 +138,54 @@ class World:
 
     def manage(self, *arguments: str) -> str:
         """Output of a ``manage.py`` command of the project."""
-        return self._run("manage", [sys.executable, str(self.project / "manage.py"), *arguments])
+        return self._one_off("manage", self._manage(*arguments)).finish()
 
     def command(self, *arguments: str) -> str:
         """Output of a ``chat-actors`` command."""
-        return self._run("command", self._command(*arguments))
+        return self._one_off("command", self._command(*arguments)).finish()
 
-    def _run(self, name: str, command: Sequence[str]) -> str:
+    def ask(self, *arguments: str) -> None:
+        """Start a ``manage.py`` command; :meth:`hear` waits for it."""
+        self._asked.append(self._one_off("manage", self._manage(*arguments)))
+
+    def hear(self) -> None:
+        """Wait for what was asked.
+
+        Raises:
+            DemoFailed: it failed.
+        """
+        while self._asked:
+            self._asked.pop().finish()
+
+    def must_run(self) -> None:
+        """Make sure that everything runs that must.
+
+        Raises:
+            DemoFailed: a process ended; the text has the end of its log.
+        """
+        for child in self._lasting:
+            if not child.is_running:
+                raise DemoFailed(f"{child.name} ended with {child.process.returncode}; its log ends:\n{child.tail()}")
+
+    def _one_off(self, name: str, command: Sequence[str]) -> Child:
         self._runs += 1
-        child = self._child(f"{name}-{self._runs}", command, self.environment)
-        return child.finish()
+        return self._child(f"{name}-{self._runs}", command, self.environment)
+
+    def _manage(self, *arguments: str) -> list[str]:
+        return [sys.executable, str(self.project / "manage.py"), *arguments]
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "actors.cli", *arguments]
+
+    def write_environment(self) -> Path:
+        """A script that gives a shell the settings of the demo."""
+        names = [*PROFILE, *self._settings()]
+        lines = [f"export {name}={shlex.quote(self.environment[name])}" for name in dict.fromkeys(names)]
+        lines.append(f"export SANDBOX_TOKEN={shlex.quote(self._sandbox_token)}")
+        path = self.directory / "environment.sh"
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
 
     # -- what they are told ----------------------------------------------------------------------------------------
 
@@ -166,7 +199,7 @@ class World:
             "CHATSITE_DATABASE": str(self.directory / "chatsite.sqlite3"),
             "CHATSITE_CACHE_URL": self.redis.url(0),
             "DJANGO_SETTINGS_MODULE": "chatsite.settings",
-            "PYTHONPATH": str(self.project),
+            "PYTHONPATH": f"{self.project}{os.pathsep}{PACKAGES}",
         }
 
     def _fixtures(self) -> dict[str, Any]:

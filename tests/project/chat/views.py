@@ -40,7 +40,10 @@ def _answers_json(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
 @_answers_json
 @require_POST
 def create_message(request: HttpRequest) -> HttpResponse:
-    """``{"conversation_id", "content", "attachments": [{"mime_type", "file_url", …}], "reply_to", "mentions", …}``."""
+    """``{"conversation_id", "content", "attachments": [{"mime_type", "file_url", …}], "reply_to", "mentions", …}``.
+
+    A caller may choose the row's ``id``, a UUID of its own; one that is taken answers 409.
+    """
     from actors import send_message
 
     body = _body(request)
@@ -49,7 +52,11 @@ def create_message(request: HttpRequest) -> HttpResponse:
     metadata = {name: body[name] for name in METADATA_FIELDS if name in body}
     if files:
         metadata["attachment_urls"] = [file.get("file_url", "") for file in files]
+    own_id = {"id": _uuid(body["id"], name="id")} if "id" in body else {}
+    if own_id and Message.objects.filter(pk=own_id["id"]).exists():
+        return JsonResponse({"error": "there is a message with this id"}, status=409)
     message = Message.objects.create(
+        **own_id,
         conversation=conversation,
         content=body.get("content", ""),
         is_internal=body.get("is_internal", False),
@@ -102,8 +109,8 @@ def _body(request: HttpRequest) -> dict:
     return body
 
 
-def _uuid(value: object) -> UUID:
+def _uuid(value: object, *, name: str = "conversation_id") -> UUID:
     try:
         return UUID(str(value))
     except ValueError as error:
-        raise BadRequest("conversation_id is not a UUID") from error
+        raise BadRequest(f"{name} is not a UUID") from error

@@ -1,0 +1,143 @@
+"""Let the demo happen: save what the plan says, let things go wrong, wait until everything has ended.
+
+``demo`` calls :func:`run`, and :func:`mend` when it is over.
+"""
+
+import json
+import threading
+
+from actors.cli.demo_facts import Facts, Letter, unfinished
+from actors.cli.demo_faults import ACTS, Act
+from actors.cli.demo_plan import SENT, Line, Plan, ending
+from actors.cli.demo_processes import DemoFailed
+from actors.cli.demo_screen import Screen
+from actors.cli.demo_traffic import Traffic
+from actors.cli.demo_watch import Look, Queues
+from actors.cli.demo_world import World
+from middleware.brokers.redis.transitions import QueueStats
+from middleware.clock import SystemClock
+
+#: Pause between two looks, in seconds.
+LOOK_EVERY_S = 0.25
+#: More letters than any demo makes.
+_ALL_LETTERS = 10_000
+#: Longest wait for a redriven message, in seconds.
+REDRIVEN_WITHIN_S = 30.0
+
+
+def run(world: World, screen: Screen, *, within_s: float) -> list[str]:
+    """Carry the plan out; returns when everything has ended, or after ``within_s``: the checks then say what has not.
+
+    Returns:
+        what should have gone wrong and did not happen.
+
+    Raises:
+        DemoFailed: a process ended that must not, or Django could not save.
+    """
+    traffic = Traffic(world.plan, world.host)
+    clock, never = SystemClock(), threading.Event()
+    end_ms = clock.boot_ms() + int(within_s * 1000)
+    waiting = list(ACTS)
+    traffic.start()
+    try:
+        with Queues(world.redis) as queues:
+            while clock.boot_ms() < end_ms:
+                look = _look(world, traffic, queues.stats())
+                screen.show(look)
+                waiting = [act for act in waiting if not _happens(act, look, world, screen)]
+                if traffic.is_over and _is_over(look):
+                    break
+                world.must_run()
+                clock.wait(LOOK_EVERY_S, until=never)
+    finally:
+        traffic.stop()
+    return [act.what for act in waiting]
+
+
+def _look(world: World, traffic: Traffic, stats: list[QueueStats]) -> Look:
+    # The queues are read first: a message that leaves them in between has its row changed by then.
+    counted = world.host.get("/messages/status/")
+    return Look(
+        total=len(world.plan.messages),
+        saved=traffic.saved,
+        sent=counted.get("sent", 0),
+        failed=counted.get("failed", 0),
+        retried=sum(one.counters.get("retried", 0) for one in stats),
+        put_back=sum(one.counters.get("snoozed", 0) for one in stats),
+        open_=sum(unfinished(one) for one in stats),
+    )
+
+
+def _is_over(look: Look) -> bool:
+    return look.ended == look.total and look.open_ == 0
+
+
+def _happens(act: Act, look: Look, world: World, screen: Screen) -> bool:
+    refused = sum(ending(message) != SENT for message in world.plan.messages)
+    if look.ended < act.share * look.total or (act.after_refusals and look.failed < refused):
+        return False
+    told = act.do(world)
+    if told is not None:
+        screen.say(told)
+    return told is not None
+
+
+def gather(world: World) -> Facts:
+    """Everything that is known now: the host's rows, the gateway's log, the dead letters, the queues."""
+    world.hear()
+    letters = json.loads(world.command("dlq", "list", "--limit", str(_ALL_LETTERS), "--json"))
+    dump = json.loads(world.manage("dumpdata", "chat.message", "chat.conversation"))
+    with Queues(world.redis) as queues:
+        return Facts.of(dump=dump, deliveries=world.sandbox.deliveries(), letters=letters, queues=queues.stats())
+
+
+# -- one dead letter, from its cause to its delivery ---------------------------------------------------------------
+
+
+def choose_letter(plan: Plan, facts: Facts) -> Letter:
+    """A dead letter whose cause can be mended: of the revoked key, and the first of its conversation.
+
+    Raises:
+        DemoFailed: there is none.
+    """
+    first = {message.id: message for message in plan.messages if message.place == 0 and message.thread.line.is_revoked}
+    found = [letter for letter in facts.letters if letter.subject in first]
+    if not found:
+        raise DemoFailed("no message of the instance with the revoked key is a dead letter, so none can be redriven")
+    return min(found, key=lambda letter: letter.subject)
+
+
+def mend(world: World, screen: Screen, letter: Letter) -> None:
+    """Show the letter, put its cause right in the host's row, send it again, wait until it is sent.
+
+    Raises:
+        DemoFailed: a command failed. That the message is sent in the end is for the checks to say.
+    """
+    line = next(line for line in world.plan.lines if line.is_revoked)
+    screen.command(f"chat-actors dlq show {letter.id}", world.command("dlq", "show", letter.id))
+    told = world.manage("shell", "--verbosity", "0", "--command", _update(line))
+    screen.command(f"python manage.py shell --command '{_update(line, '…')}'", told)
+    screen.command(f"chat-actors dlq redrive {letter.id} --yes", world.command("dlq", "redrive", letter.id, "--yes"))
+    if _delivered(world, letter.subject):
+        screen.say(f"the gateway has accepted message {letter.subject}")
+    else:
+        screen.say(f"message {letter.subject} was not accepted within {REDRIVEN_WITHIN_S:.0f} s")
+
+
+def _update(line: Line, key: str | None = None) -> str:
+    rows = f'WhatsAppInstance.objects.filter(instance_name="{line.name}")'
+    return (
+        f'from chat.models import WhatsAppInstance; print({rows}.update(api_key="{key or line.token}"), "row updated")'
+    )
+
+
+def _delivered(world: World, message_id: str) -> bool:
+    clock, never = SystemClock(), threading.Event()
+    end_ms = clock.boot_ms() + int(REDRIVEN_WITHIN_S * 1000)
+    with Queues(world.redis) as queues:
+        while clock.boot_ms() < end_ms:
+            logged = any((one["client_ref"] or "").startswith(message_id) for one in world.sandbox.deliveries())
+            if logged and not any(unfinished(one) for one in queues.stats()):
+                return True
+            clock.wait(LOOK_EVERY_S, until=never)
+    return False
