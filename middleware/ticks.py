@@ -15,6 +15,7 @@ What remains: a sender that stands still between asking and enqueueing, for long
 
 import logging
 import threading
+from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -51,8 +52,7 @@ class RedisMarks:
         self.client = client
         self.key = key
         self.keep_ms = keep_ms
-        script = files("middleware.brokers.redis") / "lua" / "tick.lua"
-        self._mark = client.register_script(script.read_text(encoding="utf-8"))
+        self._mark = client.register_script(_script())
 
     def has(self, actor_name: str, slot_ms: int) -> bool:
         """See :meth:`Marks.has`."""
@@ -87,6 +87,11 @@ class ProcessMarks:
             if first:
                 self._latest_ms[actor_name] = slot_ms
             return first
+
+
+@cache
+def _script() -> str:
+    return (files("middleware.brokers.redis") / "lua" / "tick.lua").read_text(encoding="utf-8")
 
 
 def _member(actor_name: str, slot_ms: int) -> str:
@@ -134,10 +139,11 @@ class Ticks(Middleware):
 
     def _marks_of(self, broker: Broker) -> Marks:
         with self._lock:
-            if self._marks is None:
-                if isinstance(broker, CarrierBroker):
-                    self._marks = RedisMarks(broker.client, broker.machinery.keys.ticks)
-                else:
-                    logger.warning("ticks.kept_in_process", extra={"broker": type(broker).__name__})
-                    self._marks = ProcessMarks()
+            if self._marks is not None:
+                return self._marks
+            if isinstance(broker, CarrierBroker):
+                # Not kept: a broker that was closed comes back with another client.
+                return RedisMarks(broker.client, broker.machinery.keys.ticks)
+            logger.warning("ticks.kept_in_process", extra={"broker": type(broker).__name__})
+            self._marks = ProcessMarks()
             return self._marks
