@@ -92,6 +92,10 @@ def _in_ms(delay_ms: int) -> datetime:
 
 def start(schedule: tuple[Entry, ...], fire: Fire, clock: Clock) -> Running:
     """Start ticking in a thread of this process: see :class:`actors.schedulers.base.Start`."""
+    engine = logging.getLogger("apscheduler")
+    if engine.level == logging.NOTSET:
+        # At its own level it says four lines a minute in every process; what was sent is in our log.
+        engine.setLevel(logging.WARNING)
     ticking = Ticking(fire, clock)
     ticking.start(schedule)
     return ticking
