@@ -5,6 +5,7 @@ starts nothing and needs no setting; whatever is wrong shows when a message is s
 """
 
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from middleware.brokers.redis.machinery import CarrierOptions
 from middleware.dead_letter import DeadLetterAnnouncer, Listener
 from middleware.errors import ExitCode, Refusal
 from middleware.retries import RetryPolicy
+from middleware.worker_process import die_with
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,9 @@ class WorkerBoot(Middleware):
         Raises:
             Refusal: with the exit code that says why (docs/exit-codes.md).
         """
+        if multiprocessing.parent_process() is not None and not die_with(os.getppid()):
+            # ``dramatiq actors`` forked us. Its children outlive a killed master and go on consuming, unseen by any supervisor.
+            raise _refusal(ExitCode.INTERRUPTED, "the process that started this worker is gone")
         try:
             work = services.get()
         except SettingsError as error:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Refusal: the process must not start; it carries the exit code.
     """
     given = _parser().parse_args(arguments)
-    if not _die_with(given.parent):
+    if not die_with(given.parent):
         return ExitCode.INTERRUPTED
     # A Ctrl-C is the launcher's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -111,7 +111,7 @@ class _StopSignal:
         os.read(self._read_fd, 1)
 
 
-def _die_with(parent: int) -> bool:
+def die_with(parent: int) -> bool:
     """Have the kernel send SIGTERM when ``parent`` dies; False when it is dead already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
