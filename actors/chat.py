@@ -25,7 +25,7 @@ from actors.domain import (
 from actors.errors import AuthConfig, BadPayload, DeliveryUnknown
 from actors.gateways.base import Ability
 from actors.services import Services
-from middleware.actor import Routed, lease_left_ms, routed
+from middleware.actor import Routed, current_options, lease_left_ms, routed
 from middleware.errors import Snooze
 from middleware.letters import DeadLetter
 
@@ -100,7 +100,13 @@ def send_message(message_id: str, *, use_fallback: bool = False, bulk: bool = Fa
     attempts = {attempt.part: attempt for attempt in work.store.attempts(message_id)}
     parts = outgoing_parts(chat_message, _checked(work, chat_message))
     instance = _instance(work, chat_message, list(attempts.values()), use_fallback=use_fallback)
-    delivery = Delivery(work, chat_message, instance, lease_left_ms=lease_left_ms)
+    delivery = Delivery(
+        work,
+        chat_message,
+        instance,
+        lease_left_ms=lease_left_ms,
+        redriven_at_ms=current_options().get("redriven_at_ms", 0),
+    )
     unsent = [part for part in parts if not _is_accepted(attempts.get(part.part))]
     if unsent:
         delivery.deliver(unsent[0], attempts.get(unsent[0].part))
@@ -217,6 +223,16 @@ def record_death(letter: DeadLetter) -> None:
         store.mark_failed(message_id, code=DeliveryUnknown.code, text=text)
     else:
         store.mark_failed(message_id, code=letter.reason, text=letter.error or f"given up: {letter.reason}")
+
+
+def prepare_redrive(letter: DeadLetter) -> None:
+    """Make the row of a given-up send pending again; call it before the letter is redriven, whose actor skips failed rows.
+
+    Should the redrive then not come, the sweep sends what is pending.
+    """
+    message_id = letter.kwargs.get("message_id")
+    if letter.actor == send_message.actor_name and isinstance(message_id, str):
+        services.get().store.mark_pending(message_id)
 
 
 wiring.on_dead_letter(record_death)

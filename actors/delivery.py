@@ -142,14 +142,21 @@ class Delivery:
     """Delivers the parts of one chat message through one instance."""
 
     def __init__(
-        self, work: Services, chat_message: ChatMessage, instance: Instance, *, lease_left_ms: Callable[[], int | None]
+        self,
+        work: Services,
+        chat_message: ChatMessage,
+        instance: Instance,
+        *,
+        lease_left_ms: Callable[[], int | None],
+        redriven_at_ms: int = 0,
     ) -> None:
         self.work = work
         self.chat_message = chat_message
         self.instance = instance
         self.gateway: Gateway = work.gateway(instance)
         self.lease_left_ms = lease_left_ms
-        self.deadline_at_ms = chat_message.created_at_ms + work.settings.send_deadline_s * 1000
+        wanted_at_ms = max(chat_message.created_at_ms, redriven_at_ms)
+        self.deadline_at_ms = wanted_at_ms + work.settings.send_deadline_s * 1000
 
     def deliver(self, part: OutgoingPart, attempt: SendAttempt | None) -> str | None:
         """Bring one part to ``accepted``; returns the provider's id, None when it has none.

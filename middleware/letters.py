@@ -169,7 +169,9 @@ class DeadLetters:
             return "undecodable"
         options = {name: value for name, value in message.options.items() if name not in LIFE_OPTIONS}
         options["redrives"] = int(options.get("redrives", 0)) + 1
-        fresh = self.broker.encode(message.copy().__class__(**{**message.asdict(), "options": options}))
+        # Whoever has a deadline counts it from here: a person has just said that it is still wanted.
+        options["redriven_at_ms"] = self.broker.clock.now_ms()
+        fresh = self.broker.encode(type(message)(**{**message.asdict(), "options": options}))
         state = self.broker.transitions.redrive(letter.queue, letter.id, body=fresh)
         self.broker.machinery.ring(letter.queue)
         return state

@@ -325,6 +325,20 @@ def test_a_redriven_letter_is_delivered_once_its_cause_is_mended(world):
     assert (world.delivered(), world.letters()) == (["oi"], [])
 
 
+def test_a_redriven_message_has_a_deadline_of_its_own(world):
+    world.say("m1", created_at_ms=1)
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=5_000)
+        letter = world.letters()[0]
+        assert letter.reason == "expired"
+        world.store.mark_pending("m1")
+        DeadLetters(actors.broker).redrive(letter)
+        until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
+
+    assert world.delivered() == ["oi"]
+
+
 def test_a_second_send_of_a_waiting_message_returns_the_first(world):
     world.say("m1")
     first, second = actors.send_message.send("m1"), actors.send_message.send("m1")
