@@ -1,0 +1,122 @@
+"""One health question and its answer, as a value; and how several are asked at once within a time.
+
+The checks of ``doctor`` are functions that return one or more :class:`Check`.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from middleware.clock import Clock, SystemClock
+from middleware.errors import ExitCode
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    #: As it must be.
+    OK = "ok"
+    #: It works, and will hurt one day.
+    WARN = "warn"
+    #: It could not be found out. Never taken for ok.
+    UNKNOWN = "unknown"
+    #: Messages cannot be delivered, or may be lost.
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """``found`` is what is, ``why`` what it leads to, ``fix`` what to do; ``exit_code`` counts when it failed."""
+
+    name: str
+    status: Status
+    found: str
+    why: str = ""
+    fix: str = ""
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def as_json(self) -> dict[str, str]:
+        """The public shape (``doctor --json``)."""
+        return {"name": self.name, "status": self.status.value, "found": self.found, "why": self.why, "fix": self.fix}
+
+
+def ok(name: str, found: str) -> Check:
+    """A check that went well."""
+    return Check(name=name, status=Status.OK, found=found)
+
+
+def warn(name: str, found: str, *, why: str, fix: str) -> Check:
+    """A check that found something to see to."""
+    return Check(name=name, status=Status.WARN, found=found, why=why, fix=fix)
+
+
+def unknown(name: str, found: str, *, why: str = "", fix: str = "") -> Check:
+    """A check that could not be made."""
+    return Check(name=name, status=Status.UNKNOWN, found=found, why=why, fix=fix)
+
+
+def fail(name: str, found: str, *, why: str, fix: str, exit_code: ExitCode = ExitCode.FAILED) -> Check:
+    """A check that found what must not be."""
+    return Check(name=name, status=Status.FAIL, found=found, why=why, fix=fix, exit_code=exit_code)
+
+
+def overall(checks: Iterable[Check]) -> str:
+    """``fail``, ``warn`` (also for what is unknown) or ``ok``."""
+    found = {check.status for check in checks}
+    if Status.FAIL in found:
+        return "fail"
+    return "warn" if found & {Status.WARN, Status.UNKNOWN} else "ok"
+
+
+def exit_code(checks: Sequence[Check], *, strict: bool) -> ExitCode:
+    """That of the first check that failed, since later ones follow from it; ``strict`` fails on anything that is not ok."""
+    for check in checks:
+        if check.status is Status.FAIL:
+            return check.exit_code
+    return ExitCode.FAILED if strict and overall(checks) != "ok" else ExitCode.OK
+
+
+@dataclass
+class Round:
+    """Checks that are made one after another, in a thread of their own; ``names`` are those it owes."""
+
+    names: tuple[str, ...]
+    make: Callable[[], Iterator[Check]]
+    made: list[Check] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Begin. The thread is a daemon: what hangs must not keep the command from ending."""
+        threading.Thread(target=self._run, name=f"doctor-{self.names[0]}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            for check in self.make():
+                self.made.append(check)
+        except Exception as error:  # a bug of one check must not hide what the others found
+            self.made.append(unknown(self._owed()[0], f"the check broke: {type(error).__name__}"))
+        finally:
+            self.ended.set()
+
+    def _owed(self) -> list[str]:
+        made = {check.name for check in self.made}
+        return [name for name in self.names if name not in made] or [self.names[-1]]
+
+    def result(self, *, within_s: float) -> list[Check]:
+        """What was found; the rest is unknown."""
+        made = list(self.made)
+        names = {check.name for check in made}
+        found = f"no answer within {within_s:.0f} s" if not self.ended.is_set() else "not asked"
+        return [*made, *(unknown(name, found) for name in self.names if name not in names)]
+
+
+def make_all(rounds: Sequence[Round], *, within_s: float, clock: Clock | None = None) -> list[Check]:
+    """Make all rounds side by side; returns after ``within_s`` at the latest."""
+    clock = clock or SystemClock()
+    end_ms = clock.boot_ms() + int(within_s * 1000)
+    for one in rounds:
+        one.start()
+    for one in rounds:
+        clock.wait(max(0, end_ms - clock.boot_ms()) / 1000, until=one.ended)
+    return [check for one in rounds for check in one.result(within_s=within_s)]

@@ -1,0 +1,71 @@
+"""``chat-actors stats``: depths of the queues, and the workers that serve them."""
+
+from typing import Annotated
+
+import typer
+
+from actors.cli import terminal
+from actors.cli.queues import open_queues
+
+EXAMPLES = """\b
+Examples:
+  chat-actors stats
+  chat-actors stats --queue send_message
+  chat-actors stats --json | jq '.queues.send_message.ready'"""
+
+
+def stats(
+    queue: Annotated[list[str] | None, typer.Option("--queue", "-Q", help="Only this one; may be repeated.")] = None,
+    *,
+    as_json: terminal.AsJson = False,
+) -> None:
+    """Show what waits, what runs and who works."""
+    from middleware.stats import take_snapshot
+
+    with open_queues() as broker:
+        unknown = sorted(set(queue or ()) - broker.get_declared_queues())
+        if unknown:
+            known = ", ".join(sorted(broker.get_declared_queues()))
+            raise terminal.UsageError(f"no queue {', '.join(unknown)}; there are {known}")
+        snapshot = take_snapshot(broker, queue)
+        alive_since = broker.clock.now_ms()
+    found = snapshot.as_json()
+    if as_json:
+        # No admission by instance in the carrier yet, so there is nothing to say of any.
+        terminal.say_json({"queues": found["queues"], "instances": {}, "workers": found["workers"]})
+        return
+    columns = ("queue", "ready", "delayed", "in flight", "waiting in lane", "dead", "oldest ready")
+    terminal.show_table(
+        columns,
+        (
+            (
+                one.queue_name,
+                one.ready,
+                one.delayed,
+                one.in_flight,
+                one.waiting_in_lane,
+                one.dead,
+                terminal.age(one.oldest_ready_age_s),
+            )
+            for one in snapshot.queues
+        ),
+    )
+    terminal.say("")
+    if not snapshot.workers:
+        terminal.say("no worker is alive; start one with: chat-actors worker")
+        return
+    terminal.show_table(
+        ("worker", "host", "pid", "threads", "in flight", "up for", "queues"),
+        (
+            (
+                entry.id[:8],
+                entry.worker.host,
+                entry.worker.pid,
+                entry.worker.threads,
+                entry.in_flight,
+                terminal.age(max(0, alive_since - entry.worker.started_at_ms) / 1000),
+                " ".join(entry.worker.queues),
+            )
+            for entry in snapshot.workers
+        ),
+    )
