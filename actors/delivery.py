@@ -43,6 +43,8 @@ MEDIA_GRACE_FACTOR = 3
 LOOKS = 2
 #: Clocks of the gateway and of this machine may differ by this much.
 SKEW_MS = 5_000
+#: A gateway's list may begin this long before the time that was asked for.
+LIST_MARGIN_MS = 15_000
 
 
 def outgoing_parts(chat_message: ChatMessage, recipient: Recipient) -> list[OutgoingPart]:
@@ -242,13 +244,16 @@ class Delivery:
 
     def _look(self, part: OutgoingPart, attempt: SendAttempt, policy: UnknownPolicy) -> str | None:
         since_ms = attempt.started_at_ms - SKEW_MS
+        # Whatever the list may show must be known as another's: the same words, said shortly before, would pass for this
+        # part, and this part would be lost. What went out then may have been begun a whole attempt earlier.
+        bound_since_ms = since_ms - LIST_MARGIN_MS - self.work.settings.time_limit_ms
         try:
             receipt = self.gateway.find_sent(
                 part,
                 instance=self.instance,
                 since_ms=since_ms,
                 until_ms=self.work.clock.now_ms() + SKEW_MS,
-                bound_ids=self.work.store.bound_ids(self.instance.name, since_ms=since_ms),
+                bound_ids=self.work.store.bound_ids(self.instance.name, since_ms=bound_since_ms),
             )
         except Unsupported:
             # This server does not keep what it sent: as good as a gateway that cannot be asked.
