@@ -62,13 +62,13 @@ def sweep_pending(after_id: str | None = None) -> None:
     work = services.get()
     end_ms = work.clock.boot_ms() + SWEEP_FOR_MS
     if after_id is None:
-        expire(work, end_ms=end_ms)
+        expire(work, wiring.broker, end_ms=end_ms)
     last_id = send_again(work, wiring.broker, after_id=after_id, end_ms=end_ms)
     if last_id is not None:
         sweep_pending.send_with_options(args=(last_id,), unique_key=f"sweep:{last_id}")
 
 
-def expire(work: Services, *, end_ms: int) -> int:
+def expire(work: Services, broker: Broker, *, end_ms: int) -> int:
     """Fail rows that nobody ended by the send deadline and one sweep's time after; returns how many.
 
     The time after is for the actor, which alone can ask the gateway what became of a request and leaves a dead letter with
@@ -76,26 +76,41 @@ def expire(work: Services, *, end_ms: int) -> int:
     ``end_ms`` of the boot clock; the next sweep goes on.
     """
     now_ms, failed, after_id = work.clock.now_ms(), 0, None
-    before_ms = now_ms - (work.settings.send_deadline_s + work.settings.sweep_after_s) * 1000
+    before_ms = now_ms - _patience_ms(work)
     while page := work.store.pending_messages(before_ms=before_ms, limit=PAGE, after_id=after_id):
         for message_id in page:
-            failed += _expire(work, message_id, now_ms=now_ms)
+            if not _may_still_end(work, broker, message_id, now_ms=now_ms):
+                failed += _expire(work, message_id)
         after_id = page[-1]
         if work.clock.boot_ms() >= end_ms:
             break
     return failed
 
 
-def _expire(work: Services, message_id: str, *, now_ms: int) -> bool:
+def _patience_ms(work: Services) -> int:
+    return (work.settings.send_deadline_s + work.settings.sweep_after_s) * 1000
+
+
+def _may_still_end(work: Services, broker: Broker, message_id: str, *, now_ms: int) -> bool:
+    """Whether its job is younger than the row: new, because Redis had lost it, or redriven by a person."""
+    try:
+        job = broker.get_actor(SEND_ACTOR).send(message_id)
+    except Permanent:
+        return False
+    is_young = now_ms - job.message_timestamp < work.settings.sweep_after_s * 1000
+    return is_young or now_ms - int(job.options.get("redriven_at_ms", 0)) < _patience_ms(work)
+
+
+def _expire(work: Services, message_id: str) -> bool:
     attempts = work.store.attempts(message_id)
     states = {attempt.state for attempt in attempts}
-    if any(_is_under_way(work, attempt, now_ms=now_ms) for attempt in attempts):
+    if any(_is_under_way(work, attempt) for attempt in attempts):
         return False
     if states & {AttemptState.SENDING, AttemptState.UNKNOWN}:
         # "Failed" alone would invite a second delivery.
         code, text = DeliveryUnknown.code, "given up past its deadline while a request may have been delivered"
     elif AttemptState.ACCEPTED in states:
-        # Something is out and only the row does not say so: sent again below, the actor records or finishes it.
+        # Something is out and only the row does not say so: the actor records or finishes it.
         return False
     else:
         code, text = Expired.code, f"not sent within {work.settings.send_deadline_s} s"
@@ -105,8 +120,9 @@ def _expire(work: Services, message_id: str, *, now_ms: int) -> bool:
     return failed
 
 
-def _is_under_way(work: Services, attempt: SendAttempt, *, now_ms: int) -> bool:
-    return attempt.state is AttemptState.SENDING and now_ms - attempt.started_at_ms < work.settings.time_limit_ms
+def _is_under_way(work: Services, attempt: SendAttempt) -> bool:
+    age_ms = work.clock.now_ms() - attempt.started_at_ms
+    return attempt.state is AttemptState.SENDING and age_ms < work.settings.time_limit_ms
 
 
 def send_again(work: Services, broker: Broker, *, end_ms: int, after_id: str | None = None) -> str | None:
