@@ -282,7 +282,7 @@ class _Lifecycle(Middleware):
     def before_worker_boot(self, broker: Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
         if broker.options.pinned_db is not None:
-            connections.assert_pinned(broker.client, db=broker.options.pinned_db)
+            connections.refuse_unpinned(broker.client, db=broker.options.pinned_db)
         # One message per thread, unless somebody asked for a prefetch other than Dramatiq's default.
         asked = worker.queue_prefetch != min(worker.worker_threads * 2, 65535)
         broker.machinery.in_flight.capacity = worker.queue_prefetch if asked else worker.worker_threads

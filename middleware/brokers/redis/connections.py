@@ -3,6 +3,7 @@
 Used by the broker, the dead-letter and memory commands and ``doctor``.
 """
 
+import logging
 import os
 import socket
 from typing import Any
@@ -15,6 +16,8 @@ from redis.retry import Retry as ClientRetry
 from middleware.brokers.redis.scripts import translated
 from middleware.brokers.redis.waiter import BLOCK_S
 from middleware.errors import ExitCode, Refusal
+
+logger = logging.getLogger(__name__)
 
 #: A command that has no answer by then has failed, in seconds. Scripts are repeated once, so a send is refused in under five.
 SOCKET_TIMEOUT_S = 2.0
@@ -72,9 +75,32 @@ def assert_pinned(client: "redis.Redis", *, db: int) -> None:
         with translated("asking which database the connection is on"):
             live_db = int(client.client_info()["db"])
     except Exception as error:
+        if _is_select_refused(error.__cause__):
+            raise Refusal(
+                ExitCode.WRONG_DATABASE, f"the queue's Redis refuses database {db}: {error.__cause__}"
+            ) from error
         raise Refusal(ExitCode.UNAVAILABLE, f"the queue's Redis cannot be asked for its database: {error}") from error
     if live_db != db:
         raise Refusal(
             ExitCode.WRONG_DATABASE,
             f"the live connection is on database {live_db}, it must be {db}: this server does not honour SELECT",
         )
+
+
+def _is_select_refused(error: BaseException | None) -> bool:
+    # "DB index is out of range", "SELECT is not allowed in cluster mode", "no permissions to run the 'select' command".
+    text = str(error).lower()
+    return isinstance(error, redis.ResponseError) and ("db index" in text or "select" in text)
+
+
+def refuse_unpinned(client: "redis.Redis", *, db: int) -> None:
+    """The same for a process that starts; it says why in the log, because Dramatiq's master only shows the code.
+
+    Raises:
+        Refusal: see :func:`assert_pinned`.
+    """
+    try:
+        assert_pinned(client, db=db)
+    except Refusal as refusal:
+        logger.critical("worker.refused: %s", refusal)
+        raise
