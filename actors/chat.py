@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 __all__ = ["fetch_group_info", "fetch_profile_pic", "send_message"]
 
 
+#: Pause of a message that let an older one of its conversation go first, in milliseconds.
+OLDER_FIRST_MS = 100
+
+
 # -- where a message belongs; runs in the process that sends -------------------------------------------------------
 
 
@@ -98,6 +102,8 @@ def send_message(message_id: str, *, use_fallback: bool = False, bulk: bool = Fa
     if _nothing_to_send(work, chat_message):
         return
     attempts = {attempt.part: attempt for attempt in work.store.attempts(message_id)}
+    if not attempts:
+        _let_older_go_first(work, message_id)
     parts = outgoing_parts(chat_message, _checked(work, chat_message))
     instance = _instance(work, chat_message, list(attempts.values()), use_fallback=use_fallback)
     delivery = Delivery(
@@ -163,6 +169,20 @@ def _nothing_to_send(work: Services, chat_message: ChatMessage) -> bool:
         work.store.mark_sent(chat_message.id, provider_message_id=None)
         return True
     return False
+
+
+def _let_older_go_first(work: Services, message_id: str) -> None:
+    """Keep the order of the rows where the queue's does not hold: Redis was emptied, or an older send never reached it.
+
+    Raises:
+        Snooze: an older message of the conversation is pending; it is sent (again, harmlessly) and this one goes behind it.
+    """
+    older_id = work.store.older_pending(message_id)
+    if older_id is not None:
+        send_message.send(older_id)
+        raise Snooze(
+            f"message {message_id}: {older_id} is older and still pending", delay_ms=OLDER_FIRST_MS, yields=True
+        )
 
 
 def _checked(work: Services, chat_message: ChatMessage) -> Any:

@@ -69,13 +69,18 @@ class QueueRefused(_QueueError):
 
 
 class Snooze(Described):
-    """Put the message back for ``delay_ms`` without using an attempt; it keeps its place in its lane."""
+    """Put the message back for ``delay_ms`` without using an attempt.
+
+    It keeps its place in its lane, unless it ``yields``: then it goes behind the others, because one of them must run first.
+    """
 
     code = "snoozed"
+    yields: bool = False
 
-    def __init__(self, message: str = "put back", *, delay_ms: int) -> None:
+    def __init__(self, message: str = "put back", *, delay_ms: int, yields: bool = False) -> None:
         super().__init__(message)
         self.delay_ms = delay_ms
+        self.yields = yields
 
 
 class ExitCode(IntEnum):

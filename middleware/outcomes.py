@@ -25,10 +25,14 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """Not an attempt: put back in place for ``delay_ms`` (rate limit, instance down, next part)."""
+    """Not an attempt: put back in place for ``delay_ms`` (rate limit, instance down, next part).
+
+    ``yields``: behind the others of its lane instead, because one of them must run first.
+    """
 
     delay_ms: int
     reason: str
+    yields: bool = False
     name: str = field(default="snooze", init=False)
 
 

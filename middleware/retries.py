@@ -74,7 +74,7 @@ def decide(error: BaseException, *, attempt: int, max_attempts: int, draw: float
     code = code_of(error)
     put_back_ms = _put_back_ms(error, draw=draw, base_ms=base_ms, cap_ms=cap_ms)
     if put_back_ms is not None:
-        return PutBack(put_back_ms, code)
+        return PutBack(put_back_ms, code, yields=isinstance(error, Snooze) and error.yields)
     if isinstance(error, Described) and error.permanent:
         return Dead(code, _what(error))
     own_max = error.max_attempts if isinstance(error, Described) else None

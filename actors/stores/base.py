@@ -134,6 +134,13 @@ class Store(Protocol):
         """
         ...
 
+    def older_pending(self, message_id: str) -> str | None:
+        """Oldest outgoing message of the same conversation that is pending and was created strictly before this one.
+
+        No internal notes; None when there is none, or the row itself is gone.
+        """
+        ...
+
     def save_picture(self, conversation_id: str, url: str) -> bool:
         """Store the picture's URL. False, and nothing changed, for one that is empty, over 500 characters or not http(s)."""
         ...

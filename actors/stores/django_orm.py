@@ -132,12 +132,8 @@ class DjangoStore(AttemptRows):
 
     def pending_messages(self, *, before_ms: int, limit: int, after_id: str | None = None) -> list[str]:
         """See :meth:`Store.pending_messages`."""
-        paths = self._message.paths
-        created_at = paths["created_at"]
-        outgoing = {paths["status"]: MessageStatus.PENDING, paths["direction"]: rows.OUTGOING}
-        found = self._message.rows(self._using).filter(**outgoing, **{f"{created_at}__lt": to_moment(before_ms)})
-        if "is_internal" in paths:
-            found = found.filter(**{paths["is_internal"]: False})
+        created_at = self._message.paths["created_at"]
+        found = self._pending().filter(**{f"{created_at}__lt": to_moment(before_ms)})
         if after_id is not None:
             place = self._messages(after_id).values_list(created_at, "pk").first()
             if place is None:
@@ -145,6 +141,24 @@ class DjangoStore(AttemptRows):
             same_time = Q(**{created_at: place[0], "pk__gt": place[1]})
             found = found.filter(same_time | Q(**{f"{created_at}__gt": place[0]}))
         return [str(key) for key in found.order_by(created_at, "pk").values_list("pk", flat=True)[:limit]]
+
+    def older_pending(self, message_id: str) -> str | None:
+        """See :meth:`Store.older_pending`."""
+        paths = self._message.paths
+        created_at, conversation = paths["created_at"], paths["conversation"]
+        own = self._messages(message_id)
+        older = self._pending().filter(
+            **{f"{conversation}__in": own.values(conversation), f"{created_at}__lt": own.values(created_at)[:1]}
+        )
+        key = older.order_by(created_at, "pk").values_list("pk", flat=True).first()
+        return None if key is None else str(key)
+
+    def _pending(self) -> Any:
+        paths = self._message.paths
+        found = self._message.rows(self._using).filter(
+            **{paths["status"]: MessageStatus.PENDING, paths["direction"]: rows.OUTGOING}
+        )
+        return found.filter(**{paths["is_internal"]: False}) if "is_internal" in paths else found
 
     def save_picture(self, conversation_id: str, url: str) -> bool:
         """See :meth:`Store.save_picture`."""

@@ -213,6 +213,16 @@ class MemoryStore:
         later = [place for place in found if start is None or place > _place(start)]
         return [message_id for _, message_id in later[:limit]]
 
+    def older_pending(self, message_id: str) -> str | None:
+        """See :meth:`Store.older_pending`."""
+        with self._lock:
+            row = self._messages.get(message_id)
+            if row is None:
+                return None
+            thread = [other for other in self._messages.values() if other.conversation_id == row.conversation_id]
+            older = sorted(_place(other) for other in thread if _is_waiting(other, before_ms=row.created_at_ms))
+            return older[0][1] if older else None
+
     def save_picture(self, conversation_id: str, url: str) -> bool:
         """See :meth:`Store.save_picture`."""
         with self._lock:

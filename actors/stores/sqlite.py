@@ -203,6 +203,16 @@ class SqliteStore:
         )
         return [row["id"] for row in found]
 
+    def older_pending(self, message_id: str) -> str | None:
+        """See :meth:`Store.older_pending`."""
+        found = self._all(
+            "SELECT older.id FROM message JOIN message AS older USING (conversation_id) WHERE message.id = ?"
+            " AND older.status = 'pending' AND older.direction = 'outgoing' AND NOT older.is_internal"
+            " AND older.created_at_ms < message.created_at_ms ORDER BY older.created_at_ms, older.id LIMIT 1",
+            message_id,
+        )
+        return found[0]["id"] if found else None
+
     def save_picture(self, conversation_id: str, url: str) -> bool:
         """See :meth:`Store.save_picture`."""
         return writes.is_storable(url) and self._changed(

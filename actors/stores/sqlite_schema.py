@@ -28,6 +28,8 @@ STATEMENTS = (
     """CREATE UNIQUE INDEX IF NOT EXISTS message_provider_id
         ON message (conversation_id, message_id) WHERE message_id IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS message_pending ON message (created_at_ms, id) WHERE status = 'pending'""",
+    """CREATE INDEX IF NOT EXISTS message_pending_thread
+        ON message (conversation_id, created_at_ms) WHERE status = 'pending'""",
     """CREATE TABLE IF NOT EXISTS attachment (
         message_id TEXT NOT NULL, created_at_ms INTEGER NOT NULL, mime_type TEXT NOT NULL,
         original_filename TEXT NOT NULL, file_url TEXT NOT NULL, short_url TEXT)""",

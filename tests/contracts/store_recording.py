@@ -129,6 +129,22 @@ class RecordsOutcomes:
         assert set(pages) == {row.id for row in rows}
         assert world.store.pending_messages(before_ms=NOW_MS + 99, limit=2, after_id=world.new_id()) == []
 
+    def test_the_oldest_pending_message_of_a_conversation_is_known(self, world: World):
+        thread, other = conversation(world), conversation(world)
+        message(world, other, created_at_ms=NOW_MS - 9)
+        message(world, thread, created_at_ms=NOW_MS - 8, status="sent")
+        message(world, thread, created_at_ms=NOW_MS - 7, direction="incoming")
+        message(world, thread, created_at_ms=NOW_MS - 6, is_internal=True)
+        first, second, same_time, last = (
+            message(world, thread, created_at_ms=NOW_MS + offset) for offset in (-2, -1, -1, 0)
+        )
+
+        assert world.store.older_pending(last.id) == first.id
+        assert world.store.older_pending(second.id) == first.id
+        assert world.store.older_pending(same_time.id) == first.id
+        assert world.store.older_pending(first.id) is None
+        assert world.store.older_pending(world.new_id()) is None
+
     def test_a_picture_is_stored_and_never_cleared(self, world: World):
         thread = conversation(world)
 

@@ -142,6 +142,32 @@ def test_messages_of_a_conversation_arrive_in_order_through_failures(world):
     assert world.delivered() == [f"text {number}" for number in range(12)]
 
 
+def test_a_message_whose_send_was_lost_goes_out_before_a_younger_one(world):
+    """Redis was down after the first commit, or emptied: the rows say who comes first."""
+    now_ms = world.clock.now_ms()
+    for number in range(3):
+        world.say(f"m{number}", f"text {number}", created_at_ms=now_ms + number)
+    actors.send_message.send("m2")
+    with working():
+        until(lambda: world.status("m2") == MessageStatus.SENT, within_ms=10_000)
+
+    assert world.delivered() == ["text 0", "text 1", "text 2"]
+
+
+def test_a_message_that_dies_is_not_sent_again_by_the_next_of_its_conversation(world):
+    """Its lane goes on before its row is failed: the next one finds it pending and must not start its life anew."""
+    now_ms = world.clock.now_ms()
+    world.say("m0", " ", created_at_ms=now_ms)
+    names = [world.say(f"m{number}", "oi", created_at_ms=now_ms + number) for number in range(1, 6)]
+    for name in ("m0", *names):
+        actors.send_message.send(name)
+    with working():
+        until(lambda: all(world.status(name) == MessageStatus.SENT for name in names), within_ms=10_000)
+
+    assert [letter.kwargs["message_id"] for letter in world.letters()] == ["m0"]
+    assert world.status("m0") == MessageStatus.FAILED
+
+
 def test_attachments_go_out_one_by_one_and_none_twice_when_one_fails(world):
     world.say("m1", "caption")
     world.store.add(

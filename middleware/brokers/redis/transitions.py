@@ -146,11 +146,12 @@ class Transitions:
         """Apply an outcome; False when the lease is another's by now and nothing was changed."""
         delay_ms = outcome.delay_ms if isinstance(outcome, Retry | PutBack) else 0
         reason = "" if outcome.name == "done" else outcome.reason  # type: ignore[union-attr]
+        name = "yield" if isinstance(outcome, PutBack) and outcome.yields else outcome.name
         evidence = json.dumps(outcome.evidence, default=str) if isinstance(outcome, Dead) else "{}"
         reply = self.scripts.run(
             "finish",
             lease.queue_name,
-            *(lease.id, lease.token, outcome.name, delay_ms, body, reason, evidence, self.remember_ms),
+            *(lease.id, lease.token, name, delay_ms, body, reason, evidence, self.remember_ms),
             doing=f"recording the outcome of {lease.id}",
         )
         return bool(reply)

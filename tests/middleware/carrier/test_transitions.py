@@ -95,12 +95,23 @@ class TestEnqueue:
         assert (second.state, second.id, second.body) == ("duplicate", "a", b"body of a")
         assert depths(moves) == (1, 0, 0, 0, 0)
 
-    @pytest.mark.parametrize("outcome", [Done(), Dead("given_up")])
-    def test_a_unique_key_is_free_again_when_its_message_ends(self, moves, put, outcome):
+    def test_a_unique_key_is_free_again_when_its_message_is_done(self, moves, put, queue_client, keys):
         put("a", unique_key="k")
-        moves.finish(take(moves)[0].lease, outcome, body=b"last")
+        moves.finish(take(moves)[0].lease, Done(), body=b"last")
 
+        assert not queue_client.exists(keys.of(QUEUE, "unique"))
         assert moves.enqueue(QUEUE, "b", b"body", options={"unique_key": "k"}).state == "new"
+
+    @pytest.mark.parametrize("forget", ["announced", "discard"])
+    def test_a_unique_key_of_a_dead_letter_is_free_once_somebody_knows_of_it(self, moves, put, forget):
+        """Else a second send would start the life of a message anew that has just ended."""
+        put("a", unique_key="k")
+        moves.finish(take(moves)[0].lease, Dead("given_up"), body=b"last")
+        early = moves.enqueue(QUEUE, "b", b"body", options={"unique_key": "k"})
+        getattr(moves, forget)(QUEUE, ["a"])
+
+        assert (early.state, early.id, early.body) == ("duplicate", "a", b"last")
+        assert moves.enqueue(QUEUE, "c", b"body", options={"unique_key": "k"}).state == "new"
 
     def test_a_unique_key_is_kept_through_a_retry(self, moves, put):
         put("a", unique_key="k")
@@ -250,6 +261,26 @@ class TestLanes:
 
         assert ids(take(moves)) == []
         assert depths(moves) == (0, 1, 0, 1, 0)
+
+    @pytest.mark.parametrize("delay_ms", [0, LONG_MS])
+    def test_a_message_that_yields_goes_behind_the_others_of_its_lane(self, moves, put, queue_client, keys, delay_ms):
+        for id_ in "abc":
+            put(id_, lane="l")
+        moves.finish(take(moves)[0].lease, PutBack(delay_ms, "older_first", yields=True), body=b"a again")
+        if delay_ms:
+            queue_client.zadd(keys.of(QUEUE, "delayed"), {"a": 1})
+
+        order = []
+        while fetched := take(moves):
+            order += ids(fetched)
+            moves.finish(fetched[0].lease, Done(), body=b"")
+        assert order == ["b", "c", "a"]
+
+    def test_a_message_that_yields_alone_in_its_lane_runs_again(self, moves, put):
+        put("a", lane="l")
+        moves.finish(take(moves)[0].lease, PutBack(0, "older_first", yields=True), body=b"again")
+
+        assert ids(take(moves)) == ["a"]
 
     def test_a_retried_message_runs_before_its_lane_goes_on(self, moves, put, queue_client, keys):
         put("a", lane="l")
@@ -442,6 +473,7 @@ class TestLetters:
     def test_a_redrive_yields_to_a_live_message_with_the_same_unique_key(self, moves, put):
         put("a", unique_key="k")
         moves.finish(take(moves)[0].lease, Dead("given_up"), body=b"old")
+        moves.announced(QUEUE, ["a"])
         put("b", unique_key="k")
 
         assert moves.redrive(QUEUE, "a", body=b"fresh") == "duplicate"

@@ -6,7 +6,7 @@
 -- ARGV[5] group         text     '' = none
 -- ARGV[6] unique_key    text     '' = none
 -- Returns  {'new', id} · {'known', id} this id is queued or was finished a moment ago · {'duplicate', id, body} of the
---          live message that has the unique key
+--          message that has the unique key: live, or dead and not announced yet
 -- Safe to repeat: a client that lost the reply calls again with the same id and nothing happens twice.
 local id, body, delay_ms, lane, group, unique_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 if redis.call("HEXISTS", messages, id) == 1 then
@@ -19,6 +19,9 @@ end
 if unique_key ~= "" then
   local live_id = redis.call("HGET", unique, unique_key)
   local live_body = live_id and redis.call("HGET", messages, live_id)
+  if live_id and not live_body and redis.call("ZSCORE", unannounced, live_id) then
+    live_body = redis.call("HGET", bodies, live_id)
+  end
   if live_body then
     count("duplicates")
     return { "duplicate", live_id, live_body }

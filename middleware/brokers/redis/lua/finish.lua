@@ -1,7 +1,7 @@
 -- finish.lua — apply the outcome of one attempt, once.
 -- ARGV[1] id            text
 -- ARGV[2] token         text     of the lease under which it ran
--- ARGV[3] outcome       text     done | retry | snooze | dead
+-- ARGV[3] outcome       text     done | retry | snooze | yield (a snooze behind the others of its lane) | dead
 -- ARGV[4] delay_ms      integer  retry and snooze: wait; 0 = at once, at the head
 -- ARGV[5] body          bytes    the message as it is now (retry, snooze, dead)
 -- ARGV[6] reason        text     dead, retry, snooze: why
@@ -20,17 +20,20 @@ end
 local facts = facts_of(id)
 drop_lease(id)
 redis.call("ZADD", finished, now_ms + remember_ms, token)
-if outcome == "retry" or outcome == "snooze" then
+if outcome == "retry" or outcome == "snooze" or outcome == "yield" then
   redis.call("HSET", messages, id, body)
   redis.call("HDEL", deliveries, id)
   count(outcome == "retry" and "retried" or "snoozed")
+  if outcome == "yield" then
+    leave_lane(id, facts.lane)
+  end
   if delay_ms > 0 then
     redis.call("ZADD", delayed, now_ms + delay_ms, id)
     if redis.call("ZRANGE", delayed, 0, 0)[1] == id then
       ring()
     end
   else
-    admit(id, facts.lane, true)
+    admit(id, facts.lane, outcome ~= "yield")
   end
   return 1
 end
@@ -39,6 +42,7 @@ if outcome == "dead" then
   bury(id, facts, reason, cjson.decode(evidence), body)
 else
   count("done")
+  free_unique(id, facts)
   remove(id, facts)
 end
 return 1

@@ -90,18 +90,30 @@ local function drop_lease(id)
   redis.call("HDEL", tokens, id)
 end
 
--- Take a message out of the queue for good: its body, facts, unique key and lane.
+local function free_unique(id, facts)
+  if facts.unique_key and redis.call("HGET", unique, facts.unique_key) == id then
+    redis.call("HDEL", unique, facts.unique_key)
+  end
+end
+
+-- Take a message out of the queue for good: its body, facts and lane.
 local function remove(id, facts)
   redis.call("HDEL", messages, id)
   redis.call("HDEL", about, id)
   redis.call("HDEL", deliveries, id)
-  if facts.unique_key and redis.call("HGET", unique, facts.unique_key) == id then
-    redis.call("HDEL", unique, facts.unique_key)
-  end
   leave_lane(id, facts.lane)
 end
 
--- Move a message to the dead letters. It enters unannounced: whoever dies here may have run no actor at all.
+-- What a dead letter was about; its unique key is free from the moment it is announced, redriven or forgotten.
+local function forget_unique_of_letter(id)
+  local text = redis.call("HGET", letters, id)
+  if text then
+    free_unique(id, cjson.decode(text).about or {})
+  end
+end
+
+-- Move a message to the dead letters. It enters unannounced: whoever dies here may have run no actor at all. Until it is
+-- announced its unique key is not free: nobody knows yet that it ended, and a second send would start its life anew.
 local function bury(id, facts, reason, evidence, body)
   local letter = { reason = reason, evidence = evidence, about = facts, died_at_ms = now_ms }
   letter.deliveries = tonumber(redis.call("HGET", deliveries, id) or 0)

@@ -39,6 +39,7 @@ local function forget_dead(ids)
   for _, id in ipairs(ids) do
     redis.call("ZREM", dead, id)
     redis.call("ZREM", unannounced, id)
+    forget_unique_of_letter(id)
     redis.call("HDEL", letters, id)
     redis.call("HDEL", bodies, id)
   end
