@@ -37,8 +37,12 @@ class Periodic:
         self.refuse = refuse
 
     def __str__(self) -> str:
-        self.refuse()
-        return str(self._cron)
+        try:
+            return str(self._cron)
+        except SettingsError:
+            # periodiq shows its schedule before it asks anything.
+            self.refuse()
+            raise
 
     def validate(self, date: datetime) -> bool:
         """Whether the minute of an aware ``date`` is due."""
