@@ -70,7 +70,9 @@ def redrive(  # noqa: PLR0913  # one per option
             found = _without_unknown(found)
         if not _agreed(found, "send again", yes=yes):
             return ExitCode.OK
-        counts = Counter(_redrive(broker, letter) for letter in found)
+        # Each goes to the end of its conversation: the one that died first must be the first to go.
+        oldest_first = sorted(found, key=lambda letter: letter.died_at_ms)
+        counts = Counter(_redrive(broker, letter) for letter in oldest_first)
     for state, count in counts.most_common():
         terminal.say(f"{count} {_SAID[state]}")
     return ExitCode.OK if set(counts) <= {"redriven"} else ExitCode.FAILED
