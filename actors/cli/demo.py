@@ -18,7 +18,7 @@ from actors.cli.demo_facts import Facts
 from actors.cli.demo_faults import rules, strikes
 from actors.cli.demo_plan import Plan
 from actors.cli.demo_processes import DemoFailed, Interrupted, interruptible
-from actors.cli.demo_run import choose_letter, gather, mend, run
+from actors.cli.demo_run import gather, mend, run
 from actors.cli.demo_screen import Screen
 from actors.cli.demo_story import make_plan
 from actors.cli.demo_world import PROFILE, World
@@ -83,7 +83,7 @@ def _demonstrate(
             screen.title("A dead letter, mended and redriven")
             broken = _redrive(world, screen, facts)
         screen.title("The promises")
-        screen.table(report.verdict(broken))
+        screen.text(report.verdict(broken))
         if hold:
             _hold(world, screen)
     return not broken
@@ -113,9 +113,8 @@ def _show(screen: Screen, world: World, facts: Facts) -> None:
 
 
 def _redrive(world: World, screen: Screen, facts: Facts) -> list[Broken]:
-    letter = choose_letter(world.plan, facts)
-    mend(world, screen, letter)
-    return broken_promises(world.plan, gather(world), mended=frozenset({letter.subject}))
+    mend(world, screen, facts)
+    return broken_promises(world.plan, gather(world), mended=True)
 
 
 def _hold(world: World, screen: Screen) -> None:

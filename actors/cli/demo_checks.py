@@ -32,7 +32,7 @@ STAGED = "everything went wrong that should"
 PROMISES = (ENDED, ONCE, IN_ORDER, FAITHFUL, EXPLAINED, STORED, EMPTY, STAGED)
 
 
-def broken_promises(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozenset()) -> list[Broken]:
+def broken_promises(plan: Plan, facts: Facts, *, mended: bool = False) -> list[Broken]:
     """Everything that is not as it must be; ``mended`` as in :func:`demo_plan.ending`."""
     found = (
         (ENDED, wrong_endings(plan, facts, mended=mended)),
@@ -40,13 +40,13 @@ def broken_promises(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozen
         (IN_ORDER, order_violations(plan, facts)),
         (FAITHFUL, unfaithful(plan, facts)),
         (EXPLAINED, wrong_letters(plan, facts, mended=mended)),
-        (STORED, wrong_rows(plan, facts)),
+        (STORED, wrong_rows(plan, facts, mended=mended)),
         (EMPTY, leftovers(facts)),
     )
     return [Broken(promise=promise, what=what) for promise, whats in found for what in whats]
 
 
-def wrong_endings(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozenset()) -> Iterator[str]:
+def wrong_endings(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator[str]:
     """Messages whose row, or whose place in the gateway's log, is not what was asked for."""
     arrived = {(delivery.message_id, delivery.part) for delivery in facts.deliveries}
     for message in plan.messages:
@@ -62,7 +62,7 @@ def wrong_endings(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozense
             yield f"message {message.id} is sent, and the gateway never got part {missing[0]} of {len(message.parts)}"
 
 
-def duplicates(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozenset()) -> list[str]:
+def duplicates(plan: Plan, facts: Facts, *, mended: bool = False) -> list[str]:
     """Second deliveries, told by the client's reference, and, without trusting it, by recipient and content."""
     by_reference = Counter((one.message_id, one.part) for one in facts.deliveries)
     found = [
@@ -140,7 +140,7 @@ def _content_of(one: Delivery) -> tuple[str, str, str, str, str | None]:
     return one.instance, one.number, one.op, one.text, one.url
 
 
-def wrong_letters(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozenset()) -> Iterator[str]:
+def wrong_letters(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator[str]:
     """Dead letters that are missing, too many, or tell another reason."""
     wanted = demo_plan.expected_letters(plan, mended=mended)
     found = {(letter.queue, letter.subject): letter for letter in facts.letters}
@@ -155,18 +155,18 @@ def wrong_letters(plan: Plan, facts: Facts, *, mended: frozenset[str] = frozense
             yield f"{letter.queue} of {letter.subject} is a dead letter ({letter.reason}, id {letter.id}) and must not be"
 
 
-def wrong_rows(plan: Plan, facts: Facts) -> Iterator[str]:
+def wrong_rows(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator[str]:
     """Conversations whose picture, name or participants are not what they must be."""
     for thread in plan.threads:
         row = facts.threads.get(thread.id)
         if row is None:
             yield f"conversation {thread.id} is not in the host's database"
             continue
-        if row.picture != demo_plan.expected_picture(thread):
+        if row.picture != demo_plan.expected_picture(thread, mended=mended):
             yield f"conversation {thread.id} has {'another' if row.picture else 'no'} picture"
         if thread.is_group and row.name != thread.subject:
             yield f"conversation {thread.id} does not have its group's subject"
-        if row.members != demo_plan.expected_members(thread):
+        if row.members != demo_plan.expected_members(thread, mended=mended):
             yield f"conversation {thread.id} has other participants than it must have"
 
 

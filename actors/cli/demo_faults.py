@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.cli.demo_plan import Line
-from actors.cli.demo_watch import Queues
+from actors.cli.demo_watch import Look, Queues
 from actors.cli.demo_world import World
 from actors.gateways.sandbox.faults import AFTER, BEFORE
 
@@ -71,9 +71,14 @@ def strikes(listed: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     counted: dict[str, int] = {}
     for rule in listed:
         ours = [fault.what for fault in FAULTS if fault.action == rule["action"]]
-        what = ours[0] if ours else ", ".join(f"{name} {value}" for name, value in rule["action"].items())
+        what = ours[0] if ours else _in_words(rule["action"])
         counted[what] = counted.get(what, 0) + int(rule["hits"])
     return counted
+
+
+def _in_words(action: Mapping[str, Any]) -> str:
+    more = ", ".join(f"{name} {value}" for name, value in action.items() if name != "type")
+    return f"{action['type']} ({more})" if more else str(action["type"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +90,24 @@ class Act:
 
     what: str
     share: float
-    do: Callable[[World], str | None]
+    do: Callable[[World, Look], str | None]
     after_refusals: bool = False
 
 
-def disconnect(world: World) -> str | None:
+def disconnect(world: World, _: Look) -> str | None:
     """Take down the session of one instance for a while."""
     name = world.plan.disconnected
     world.sandbox.add_fault({"type": "disconnect", "instance": name, "for_s": OUTAGE_S})
     return f"instance {name} lost its session with WhatsApp for {OUTAGE_S} s"
 
 
-def kill_worker(world: World) -> str | None:
+def kill_worker(world: World, look: Look) -> str | None:
     """Kill the worker process that has the most messages in hand, as a power cut would."""
     with Queues(world.redis) as queues:
         busiest = next(iter(queues.in_hand()), None)
-    if busiest is None or busiest.messages < KILL_WITH_IN_HAND:
+    # With little left to wait for, one must do.
+    enough = KILL_WITH_IN_HAND if look.ended < look.total / 2 else 1
+    if busiest is None or busiest.messages < enough:
         return None
     pid = busiest.entry.worker.pid
     try:
@@ -110,7 +117,7 @@ def kill_worker(world: World) -> str | None:
     return f"kill -9 {pid}: a worker process with {busiest.messages} messages in hand is gone"
 
 
-def sample_memory(world: World) -> str | None:
+def sample_memory(world: World, _: Look) -> str | None:
     """Ask for a memory sample now: the scheduler's comes once a minute."""
     world.ask("shell", "--command", "from actors import record_memory_usage; record_memory_usage.send()")
     return "asked for a sample of Redis' memory (the scheduler asks once a minute)"

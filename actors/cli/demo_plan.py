@@ -110,22 +110,23 @@ class Plan:
                 yield thread, own
 
 
-def refusal(thread: Thread) -> str | None:
+# ``mended``, below: the revoked key was put right in the host's row, and its dead letters were redriven.
+
+
+def refusal(thread: Thread, *, mended: bool = False) -> str | None:
     """Why nothing can be sent in this conversation; None when it can. A gateway looks at the key first."""
-    if thread.line.is_revoked:
+    if thread.line.is_revoked and not mended:
         return "unauthorized"
     return None if thread.exists else "not_on_whatsapp"
 
 
-def ending(message: Message, *, mended: frozenset[str] = frozenset()) -> Ending:
-    """How ``message`` must end; ``mended`` are ids that were redriven after their cause was put right."""
-    reason = refusal(message.thread)
-    if reason is None or message.id in mended:
-        return SENT
-    return Ending(status="failed", reason=reason)
+def ending(message: Message, *, mended: bool = False) -> Ending:
+    """How ``message`` must end."""
+    reason = refusal(message.thread, mended=mended)
+    return SENT if reason is None else Ending(status="failed", reason=reason)
 
 
-def expected_letters(plan: Plan, *, mended: frozenset[str] = frozenset()) -> dict[tuple[str, str], str]:
+def expected_letters(plan: Plan, *, mended: bool = False) -> dict[tuple[str, str], str]:
     """Dead letters that must be there: (queue, id of message or conversation) → reason."""
     letters: dict[tuple[str, str], str] = {}
     for message in plan.messages:
@@ -133,18 +134,22 @@ def expected_letters(plan: Plan, *, mended: frozenset[str] = frozenset()) -> dic
         if reason is not None:
             letters["send_message", message.id] = reason
     for queue, threads in (("fetch_profile_pic", plan.pictures), ("fetch_group_info", plan.groups)):
-        letters |= {(queue, thread.id): "unauthorized" for thread in threads if thread.line.is_revoked}
+        letters |= {(queue, thread.id): "unauthorized" for thread in threads if not _can_ask(thread, mended=mended)}
     return letters
 
 
-def expected_picture(thread: Thread) -> str | None:
+def expected_picture(thread: Thread, *, mended: bool = False) -> str | None:
     """URL that the row must hold in the end: "no picture" never clears a stored one."""
     is_asked_for = thread.wants_group if thread.is_group else thread.wants_picture
-    can_ask = is_asked_for and not thread.line.is_revoked
-    return (thread.picture if can_ask else None) or thread.stored_picture
+    found = thread.picture if is_asked_for and _can_ask(thread, mended=mended) else None
+    return found or thread.stored_picture
 
 
-def expected_members(thread: Thread) -> tuple[str, ...]:
+def expected_members(thread: Thread, *, mended: bool = False) -> tuple[str, ...]:
     """Participants that the row must hold in the end: those of the host are never replaced."""
-    can_ask = thread.wants_group and not thread.line.is_revoked
-    return thread.stored_members or (thread.members if can_ask else ())
+    found = thread.members if thread.wants_group and _can_ask(thread, mended=mended) else ()
+    return thread.stored_members or found
+
+
+def _can_ask(thread: Thread, *, mended: bool) -> bool:
+    return mended or not thread.line.is_revoked

@@ -76,7 +76,7 @@ def _happens(act: Act, look: Look, world: World, screen: Screen) -> bool:
     refused = sum(ending(message) != SENT for message in world.plan.messages)
     if look.ended < act.share * look.total or (act.after_refusals and look.failed < refused):
         return False
-    told = act.do(world)
+    told = act.do(world, look)
     if told is not None:
         screen.say(told)
     return told is not None
@@ -91,53 +91,54 @@ def gather(world: World) -> Facts:
         return Facts.of(dump=dump, deliveries=world.sandbox.deliveries(), letters=letters, queues=queues.stats())
 
 
-# -- one dead letter, from its cause to its delivery ---------------------------------------------------------------
+# -- dead letters, from their cause to their delivery --------------------------------------------------------------
 
 
-def choose_letter(plan: Plan, facts: Facts) -> Letter:
-    """A dead letter whose cause can be mended: of the revoked key, and the first of its conversation.
+def mend(world: World, screen: Screen, facts: Facts) -> None:
+    """Show one dead letter, put its cause right in the host's row, redrive it, then all others of the same cause.
+
+    Raises:
+        DemoFailed: a command failed. That everything is sent in the end is for the checks to say.
+    """
+    line = next(line for line in world.plan.lines if line.is_revoked)
+    letter = _first_letter(world.plan, facts)
+    screen.command(f"chat-actors dlq show {letter.id}", world.command("dlq", "show", letter.id))
+    told = world.manage("shell", "--verbosity", "0", "--command", _update(line, line.token))
+    screen.command(f"python manage.py shell --command '{_update(line, '…')}'", told)
+    _redrive(world, screen, letter.id)
+    number = _number_in_log(world, letter.subject)
+    screen.say(f"message {letter.subject}: " + (f"number {number} in the gateway's log" if number else "not delivered"))
+    _redrive(world, screen, "--instance", line.name)
+
+
+def _first_letter(plan: Plan, facts: Facts) -> Letter:
+    """A dead letter whose cause can be mended, the first of its conversation: the others follow it in order.
 
     Raises:
         DemoFailed: there is none.
     """
-    first = {message.id: message for message in plan.messages if message.place == 0 and message.thread.line.is_revoked}
+    first = {message.id for message in plan.messages if message.place == 0 and message.thread.line.is_revoked}
     found = [letter for letter in facts.letters if letter.subject in first]
     if not found:
         raise DemoFailed("no message of the instance with the revoked key is a dead letter, so none can be redriven")
     return min(found, key=lambda letter: letter.subject)
 
 
-def mend(world: World, screen: Screen, letter: Letter) -> None:
-    """Show the letter, put its cause right in the host's row, send it again, wait until it is sent.
-
-    Raises:
-        DemoFailed: a command failed. That the message is sent in the end is for the checks to say.
-    """
-    line = next(line for line in world.plan.lines if line.is_revoked)
-    screen.command(f"chat-actors dlq show {letter.id}", world.command("dlq", "show", letter.id))
-    told = world.manage("shell", "--verbosity", "0", "--command", _update(line))
-    screen.command(f"python manage.py shell --command '{_update(line, '…')}'", told)
-    screen.command(f"chat-actors dlq redrive {letter.id} --yes", world.command("dlq", "redrive", letter.id, "--yes"))
-    if _delivered(world, letter.subject):
-        screen.say(f"the gateway has accepted message {letter.subject}")
-    else:
-        screen.say(f"message {letter.subject} was not accepted within {REDRIVEN_WITHIN_S:.0f} s")
-
-
-def _update(line: Line, key: str | None = None) -> str:
+def _update(line: Line, key: str) -> str:
     rows = f'WhatsAppInstance.objects.filter(instance_name="{line.name}")'
-    return (
-        f'from chat.models import WhatsAppInstance; print({rows}.update(api_key="{key or line.token}"), "row updated")'
-    )
+    return f'from chat.models import WhatsAppInstance; print({rows}.update(api_key="{key}"), "row updated")'
 
 
-def _delivered(world: World, message_id: str) -> bool:
+def _redrive(world: World, screen: Screen, *which: str) -> None:
+    arguments = ("dlq", "redrive", *which, "--yes")
+    screen.command(f"chat-actors {' '.join(arguments)}", world.command(*arguments))
     clock, never = SystemClock(), threading.Event()
     end_ms = clock.boot_ms() + int(REDRIVEN_WITHIN_S * 1000)
     with Queues(world.redis) as queues:
-        while clock.boot_ms() < end_ms:
-            logged = any((one["client_ref"] or "").startswith(message_id) for one in world.sandbox.deliveries())
-            if logged and not any(unfinished(one) for one in queues.stats()):
-                return True
+        while clock.boot_ms() < end_ms and any(unfinished(one) for one in queues.stats()):
             clock.wait(LOOK_EVERY_S, until=never)
-    return False
+
+
+def _number_in_log(world: World, message_id: str) -> int | None:
+    logged = (one["seq"] for one in world.sandbox.deliveries() if (one["client_ref"] or "").startswith(message_id))
+    return next(logged, None)

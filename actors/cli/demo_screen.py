@@ -64,6 +64,10 @@ class Screen:
         """One line, with the time."""
         self.console.print(Text(f"{self.elapsed_s:5.1f} s  {text}"), soft_wrap=True)
 
+    def text(self, text: Text) -> None:
+        """Lines that are not broken, however long: ids are for copying."""
+        self.console.print(text, soft_wrap=True)
+
     def table(self, table: RenderableType) -> None:
         """Something with columns."""
         self.console.print(Padding(table, (0, 0, 1, 0)))

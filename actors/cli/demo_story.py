@@ -136,7 +136,7 @@ def _counts(threads: list[Thread], messages: int) -> dict[str, int]:
     """Messages per conversation; where nothing can be sent only a few."""
     talking = [*threads[: sum(PEOPLE.values())], *[one for one in threads if one.is_group][: sum(GROUPS.values())]]
     refused = [one for one in talking if one.line.is_revoked or not one.exists]
-    few = max(1, min(REFUSED_EACH, messages // (4 * len(talking))))
+    few = max(2, min(REFUSED_EACH, messages // (4 * len(talking))))
     counts = {one.id: few for one in refused}
     open_ = [one for one in talking if one.id not in counts]
     each, more = divmod(messages - few * len(refused), len(open_))
