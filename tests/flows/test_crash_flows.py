@@ -123,6 +123,8 @@ def kill_one_child_in_the_middle_of_a_request(world: World, launcher: int) -> in
     until(lambda: world.sandbox.admin.counters()["accepted"] > before, within_ms=20_000)
     victim = children(launcher)[0]
     os.kill(victim, signal.SIGKILL)
+    # Until the launcher has noticed, its child is still there, dead.
+    until(lambda: victim not in children(launcher), within_ms=20_000)
     return victim
 
 
