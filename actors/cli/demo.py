@@ -7,10 +7,11 @@ every promise was kept, with 1 when one was broken (it says which, with ids) or 
 import json
 import shlex
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from actors.cli import demo_report as report
 from actors.cli.demo_checks import Broken, broken_promises, not_staged
@@ -76,9 +77,14 @@ def _demonstrate(
         with screen:
             missed = run(world, screen, within_s=within_s)
         facts = gather(world)
+        taken_over = sum(stats.counters.get("reclaimed", 0) for stats in facts.queues.values())
+        screen.say(f"of what the killed worker had in hand, taken over by others: {taken_over}")
         screen.title("What came of it")
-        _show(screen, world, facts)
-        broken = [*broken_promises(plan, facts), *not_staged(missed, strikes(world.sandbox.faults()))]
+        struck = strikes(world.sandbox.faults())
+        samples = json.loads(world.command("memory", "--json"))["samples"]
+        for table in _tables(world, facts, struck, samples):
+            screen.table(table)
+        broken = [*broken_promises(plan, facts), *not_staged(missed, struck, samples=len(samples))]
         if not broken:
             screen.title("A dead letter, mended and redriven")
             broken = _redrive(world, screen, facts)
@@ -104,12 +110,14 @@ def _whereabouts(world: World) -> str:
     )
 
 
-def _show(screen: Screen, world: World, facts: Facts) -> None:
-    screen.table(report.operations(world.plan, facts))
-    screen.table(report.gateway(world.plan, facts, world.sandbox.counters()))
-    screen.table(report.latencies(world.plan, facts))
-    screen.table(report.faults(strikes(world.sandbox.faults())))
-    screen.table(report.memory(json.loads(world.command("memory", "--json"))["samples"]))
+def _tables(
+    world: World, facts: Facts, struck: Mapping[str, int], samples: Sequence[Mapping[str, Any]]
+) -> Iterator[Table]:
+    yield report.operations(world.plan, facts)
+    yield report.gateway(world.plan, facts, world.sandbox.counters())
+    yield report.latencies(world.plan, facts)
+    yield report.faults(struck)
+    yield report.memory(samples)
 
 
 def _redrive(world: World, screen: Screen, facts: Facts) -> list[Broken]:

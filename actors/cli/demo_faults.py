@@ -117,15 +117,8 @@ def kill_worker(world: World, look: Look) -> str | None:
     return f"kill -9 {pid}: a worker process with {busiest.messages} messages in hand is gone"
 
 
-def sample_memory(world: World, _: Look) -> str | None:
-    """Ask for a memory sample now: the scheduler's comes once a minute."""
-    world.ask("shell", "--command", "from actors import record_memory_usage; record_memory_usage.send()")
-    return "asked for a sample of Redis' memory (the scheduler asks once a minute)"
-
-
 ACTS = (
     # What was in hand is asked for at the gateway, which a revoked key cannot do: see Fault.as_rules.
     Act("a worker process is killed", 0.15, kill_worker, after_refusals=True),
     Act("an instance loses its session", 0.3, disconnect),
-    Act("a memory sample is asked for", 0.5, sample_memory),
 )

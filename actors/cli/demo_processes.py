@@ -169,12 +169,14 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible() -> Any:
-    """Turn SIGTERM and SIGHUP into an exception, so that every ``with`` on the way cleans up."""
+    """Turn SIGTERM, SIGHUP and SIGINT into exceptions, so that every ``with`` on the way cleans up."""
 
     def on_signal(number: int, _: FrameType | None) -> None:
         raise Interrupted(signal.Signals(number).name)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Python ignores it in a process that a script started in the background.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -25,9 +26,11 @@ _MIB = 1024 * 1024
 
 
 def _table(title: str, *columns: str, numbers: Sequence[int] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in numbers else "left", overflow="fold")
+        # Only the last column may be broken: what stands there is for reading, not for looking up.
+        is_last = index == len(columns) - 1
+        table.add_column(column, justify="right" if index in numbers else "left", no_wrap=not is_last, overflow="fold")
     return table
 
 
@@ -42,8 +45,8 @@ def profile(chosen: Mapping[str, Any]) -> Table:
 
 def operations(plan: Plan, facts: Facts) -> Table:
     """What was asked of each operation, and what came of it."""
-    columns = ("operation", "asked", "done", "failed", "retried", "put back", "taken over", "dead letters")
-    table = _table("Operations", *columns, numbers=range(1, 7))
+    columns = ("operation", "asked", "done", "failed", "retried", "put back", "dead letters")
+    table = _table("Operations", *columns, numbers=range(1, 6))
     statuses = Counter(row.status for row in facts.rows.values())
     asked = {"send_message": len(plan.messages), "fetch_profile_pic": len(plan.pictures)}
     asked["fetch_group_info"] = len(plan.groups)
@@ -53,8 +56,8 @@ def operations(plan: Plan, facts: Facts) -> Table:
         is_send = name == "send_message"
         done = statuses["sent"] if is_send else counters.get("done", 0)
         failed = statuses["failed"] if is_send else reasons.total()
-        more = [counters.get(what, 0) for what in ("retried", "snoozed", "reclaimed")]
-        told = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common()) or "none"
+        more = [counters.get(what, 0) for what in ("retried", "snoozed")]
+        told = "\n".join(f"{number} {reason}" for reason, number in reasons.most_common()) or "none"
         table.add_row(name, *map(str, (count, done, failed, *more)), told)
     return table
 
@@ -114,17 +117,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def memory(samples: Iterable[Mapping[str, Any]]) -> Table:
     """Samples of Redis' memory."""
-    columns = ("at", "used, MiB", "peak, MiB", "policy", "keys in DB 0", "keys in DB 2", "DB 2, KiB")
-    table = _table("Redis' memory", *columns, numbers=(1, 2, 4, 5, 6))
+    columns = ("at (UTC)", "MiB used", "peak", "policy", "keys in DB 2", "KiB in DB 2")
+    table = _table("Redis' memory", *columns, numbers=(1, 2, 4, 5))
     for sample in samples:
-        cache, queues = (sample["databases"].get(db, {}) for db in ("0", "2"))
+        queues = sample["databases"].get("2", {})
         sizes = [f"{(sample[name] or 0) / _MIB:.2f}" for name in ("used_memory_bytes", "peak_bytes")]
-        own = [
-            str(cache.get("keys", 0)),
-            str(queues.get("keys", 0)),
-            f"{(queues.get('estimated_bytes') or 0) / 1024:.0f}",
-        ]
-        table.add_row(sample["at"], *sizes, sample["policy"] or "", *own)
+        own = [str(queues.get("keys", 0)), f"{(queues.get('estimated_bytes') or 0) / 1024:.0f}"]
+        table.add_row(sample["at"][11:19], *sizes, sample["policy"] or "", *own)
     return table
 
 

@@ -84,7 +84,6 @@ def _happens(act: Act, look: Look, world: World, screen: Screen) -> bool:
 
 def gather(world: World) -> Facts:
     """Everything that is known now: the host's rows, the gateway's log, the dead letters, the queues."""
-    world.hear()
     letters = json.loads(world.command("dlq", "list", "--limit", str(_ALL_LETTERS), "--json"))
     dump = json.loads(world.manage("dumpdata", "chat.message", "chat.conversation"))
     with Queues(world.redis) as queues:

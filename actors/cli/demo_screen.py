@@ -6,7 +6,6 @@
 from typing import Self
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 from rich.text import Text
@@ -70,7 +69,7 @@ class Screen:
 
     def table(self, table: RenderableType) -> None:
         """Something with columns."""
-        self.console.print(Padding(table, (0, 0, 1, 0)))
+        self.console.print(table)
 
     def command(self, line: str, output: str) -> None:
         """A command as one would type it, and what it said."""

@@ -69,7 +69,6 @@ class World:
         self.faults = list(faults)
         self._stack = ExitStack()
         self._runs = 0
-        self._asked: list[Child] = []
         self._lasting: list[Child] = []
 
     def __enter__(self) -> Self:
@@ -143,19 +142,6 @@ class World:
     def command(self, *arguments: str) -> str:
         """Output of a ``chat-actors`` command."""
         return self._one_off("command", self._command(*arguments)).finish()
-
-    def ask(self, *arguments: str) -> None:
-        """Start a ``manage.py`` command; :meth:`hear` waits for it."""
-        self._asked.append(self._one_off("manage", self._manage(*arguments)))
-
-    def hear(self) -> None:
-        """Wait for what was asked.
-
-        Raises:
-            DemoFailed: it failed.
-        """
-        while self._asked:
-            self._asked.pop().finish()
 
     def must_run(self) -> None:
         """Make sure that everything runs that must.
