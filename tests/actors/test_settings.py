@@ -315,9 +315,7 @@ def test_whatever_a_secret_is_no_fault_quotes_it(environ):
 
 
 def test_reading_the_module_costs_neither_pydantic_nor_django():
-    code = (
-        "import sys, actors.settings; print([m for m in ('pydantic', 'django', 'httpx') if m in sys.modules])"
-    )
+    code = "import sys, actors.settings; print([m for m in ('pydantic', 'django', 'httpx') if m in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
