@@ -88,7 +88,7 @@ class ExitCode(IntEnum):
 
     #: It did what was asked.
     OK = 0
-    #: The check or the demo found a promise broken.
+    #: A check or the demo found something broken, or an error that nobody foresaw.
     FAILED = 1
     #: The command line was wrong.
     USAGE = 2
@@ -100,7 +100,7 @@ class ExitCode(IntEnum):
     WRONG_DATABASE = 78
     #: Something that would lose messages: eviction, replica, foreign data under our names.
     UNSAFE = 79
-    #: Stopped by Ctrl-C.
+    #: Stopped by Ctrl-C, or the answer to a question was no.
     INTERRUPTED = 130
 
 

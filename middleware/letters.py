@@ -43,6 +43,8 @@ class DeadLetter:
     reason: str
     died_at_ms: int
     deliveries: int
+    #: Order of deaths within a queue, finer than their time.
+    sequence: int = 0
     actor: str | None = None
     job_id: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +92,7 @@ def read_letter(broker: CarrierBroker, raw: RawLetter) -> DeadLetter:
         "reason": record.get("reason", "unknown"),
         "died_at_ms": int(record.get("died_at_ms", 0)),
         "deliveries": int(record.get("deliveries", 0)),
+        "sequence": int(record.get("sequence", 0)),
         "error": evidence.get("error"),
         "error_class": evidence.get("class"),
         "attempts": int(evidence.get("attempts") or 0),
@@ -118,7 +121,7 @@ class DeadLetters:
         """Up to ``limit`` letters of the queues (None: all declared), newest first."""
         names = sorted(self.broker.get_declared_queues() if queue_names is None else queue_names)
         letters = [letter for name in names for letter in self._page(name, first=0, count=limit)]
-        return sorted(letters, key=lambda letter: -letter.died_at_ms)[:limit]
+        return sorted(letters, key=lambda letter: (-letter.died_at_ms, -letter.sequence))[:limit]
 
     def all(self, queue_name: str) -> Iterator[DeadLetter]:
         """Every letter of a queue, newest first, page by page."""

@@ -12,8 +12,11 @@ import typer
 
 from actors.cli import dlq, doctor, memory, sandbox, stats, worker
 from actors.cli.exit_codes import code_of
-from actors.cli.terminal import UsageError
+from actors.cli.terminal import Refused
 from middleware.errors import Described, ExitCode, Refusal
+
+#: A wrong command line, as the parser raises it. The parser that typer brings differs between its versions, this place does not.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _EXAMPLES = """\b
 Examples:
@@ -46,8 +49,8 @@ app.command(epilog=memory.EXAMPLES)(memory.memory)
 app.command(epilog=sandbox.EXAMPLES)(sandbox.sandbox)
 
 
-def _show_version(*, wanted: bool) -> None:
-    if wanted:
+def _show_version(value: bool) -> None:  # noqa: FBT001  # the parser calls it
+    if value:
         from importlib.metadata import version
 
         print(f"chat-actors {version('chat-actors')}")
@@ -57,12 +60,13 @@ def _show_version(*, wanted: bool) -> None:
 @app.callback()
 def _options(
     *,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version and end.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and end.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    # run() has taken --debug out, wherever it stood; it is declared for the help.
-    del debug
-    _show_version(wanted=version)
+    # Its own callback shows the version. run() has taken --debug out, wherever it stood; it is declared for the help.
+    del version, debug
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
@@ -86,8 +90,11 @@ def run(arguments: list[str]) -> ExitCode:
         command = typer.main.get_command(app)
         rest = [argument for argument in arguments if argument != "--debug"]
         done: Any = command.main(rest, "chat-actors", standalone_mode=False)
-    except UsageError as error:
+    except _UsageError as error:
         error.show()  # type: ignore[attr-defined]  # the parser's own: usage, then what is wrong
+        return ExitCode.USAGE
+    except Refused as error:
+        print(f"chat-actors: {error}", file=sys.stderr)
         return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
         print("chat-actors: stopped", file=sys.stderr)

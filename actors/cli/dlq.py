@@ -45,14 +45,17 @@ def list_(
     """List dead letters, newest first."""
     chosen = letters.Filter(reason=reason, actor=actor, instance=instance, queue=queue)
     with open_queues() as broker:
-        found = sorted(chosen.letters(broker), key=lambda letter: -letter.died_at_ms)
+        # One more than is shown: whether there are more must be said.
+        found = sorted(
+            chosen.letters(broker, most=limit + 1), key=lambda letter: (-letter.died_at_ms, -letter.sequence)
+        )
     if as_json:
         terminal.say_json([letter.as_json() for letter in found[:limit]])
     elif found:
         columns = ("id", "died at", "actor", "reason", "attempts", "instance", "lane", "error")
         terminal.show_table(columns, (_row(letter.as_json()) for letter in found[:limit]))
         if len(found) > limit:
-            terminal.say(f"… and {len(found) - limit} more; see --limit")
+            terminal.say("… and more; see --limit")
     else:
         terminal.say("no dead letter")
 
@@ -100,7 +103,7 @@ app.command("discard", epilog=dlq_changes.DISCARD_EXAMPLES)(dlq_changes.discard)
 
 def _grouped(found: "list[DeadLetter]") -> list[dict[str, Any]]:
     by_kind: dict[tuple[str, str | None, str | None], list[DeadLetter]] = {}
-    for letter in sorted(found, key=lambda letter: letter.died_at_ms):
+    for letter in sorted(found, key=lambda letter: (letter.died_at_ms, letter.sequence)):
         by_kind.setdefault((letter.reason, letter.actor, letter.group), []).append(letter)
     counted = [
         {

@@ -71,7 +71,7 @@ def redrive(  # noqa: PLR0913  # one per option
         if not _agreed(found, "send again", yes=yes):
             return ExitCode.OK
         # Each goes to the end of its conversation: the one that died first must be the first to go.
-        oldest_first = sorted(found, key=lambda letter: letter.died_at_ms)
+        oldest_first = sorted(found, key=lambda letter: (letter.died_at_ms, letter.sequence))
         counts = Counter(_redrive(broker, letter) for letter in oldest_first)
     for state, count in counts.most_common():
         terminal.say(f"{count} {_SAID[state]}")
@@ -106,7 +106,7 @@ def _chosen(
 
     ways = sum((bool(ids), bool(chosen), everything))
     if ways != 1:
-        raise terminal.UsageError("say which dead letters: by id, by --reason/--actor/--instance/--queue, or --all")
+        raise terminal.Refused("say which dead letters: by id, by --reason/--actor/--instance/--queue, or --all")
     if ids:
         dead = DeadLetters(broker)
         return [letters.find(dead, id_) for id_ in dict.fromkeys(ids)]

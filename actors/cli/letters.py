@@ -6,6 +6,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,31 +40,31 @@ class Filter:
         wanted = ((self.reason, letter.reason), (self.actor, letter.actor), (self.instance, letter.group))
         return all(want is None or want == found for want, found in wanted)
 
-    def letters(self, broker: "CarrierBroker") -> "Iterator[DeadLetter]":
-        """All letters that are meant, by queue, newest first.
+    def letters(self, broker: "CarrierBroker", *, most: int | None = None) -> "Iterator[DeadLetter]":
+        """The letters that are meant, by queue, newest first; of each queue the newest ``most``.
 
         Raises:
-            UsageError: there is no such queue.
+            Refused: there is no such queue.
         """
         from middleware.letters import DeadLetters
 
         names = sorted(broker.get_declared_queues())
         if self.queue is not None and self.queue not in names:
-            raise terminal.UsageError(f"no queue {self.queue!r}; there are {', '.join(names)}")
+            raise terminal.Refused(f"no queue {self.queue!r}; there are {', '.join(names)}")
         dead = DeadLetters(broker)
         for name in names if self.queue is None else [self.queue]:
-            yield from (letter for letter in dead.all(name) if self.has(letter))
+            yield from islice((letter for letter in dead.all(name) if self.has(letter)), most)
 
 
 def find(dead: "DeadLetters", letter_id: str) -> "DeadLetter":
     """The letter with this id, or this job id.
 
     Raises:
-        UsageError: there is none.
+        Refused: there is none.
     """
     letter = dead.find(letter_id)
     if letter is None:
-        raise terminal.UsageError(f"no dead letter {letter_id!r}; see: chat-actors dlq list")
+        raise terminal.Refused(f"no dead letter {letter_id!r}; see: chat-actors dlq list")
     return letter
 
 

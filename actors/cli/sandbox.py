@@ -43,4 +43,4 @@ def sandbox(  # noqa: PLR0913  # one per option
         )
     except (ValueError, OSError) as error:
         # Its own words: a port that is taken, a fixture that does not fit.
-        raise terminal.UsageError(str(error)) from error
+        raise terminal.Refused(str(error)) from error

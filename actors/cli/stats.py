@@ -26,7 +26,7 @@ def stats(
         unknown = sorted(set(queue or ()) - broker.get_declared_queues())
         if unknown:
             known = ", ".join(sorted(broker.get_declared_queues()))
-            raise terminal.UsageError(f"no queue {', '.join(unknown)}; there are {known}")
+            raise terminal.Refused(f"no queue {', '.join(unknown)}; there are {known}")
         snapshot = take_snapshot(broker, queue)
         alive_since = broker.clock.now_ms()
     found = snapshot.as_json()

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-#: A wrong command line, as the parser raises it: said on stderr, ends with ``USAGE``. The parser that typer brings differs
-#: between its versions, this name does not.
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 #: Width of a table that nobody looks at in a terminal: whoever greps wants whole lines.
 _WIDE = 240
+
+
+class Refused(Exception):
+    """What was asked for does not exist, or nobody agreed to it; nothing was done. Ends with ``USAGE``."""
 
 
 def say(text: str) -> None:
@@ -52,13 +52,13 @@ def confirm(question: str, *, yes: bool) -> None:
     """Go on only when a person agrees, or ``--yes`` was given.
 
     Raises:
-        UsageError: there is nobody to ask.
+        Refused: there is nobody to ask.
         typer.Abort: the answer is no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError("nothing was done: there is no terminal to ask at; say --yes if this is meant")
+        raise Refused("nothing was done: there is no terminal to ask at; say --yes if this is meant")
     typer.confirm(question, abort=True)
 
 

@@ -117,6 +117,8 @@ end
 local function bury(id, facts, reason, evidence, body)
   local letter = { reason = reason, evidence = evidence, about = facts, died_at_ms = now_ms }
   letter.deliveries = tonumber(redis.call("HGET", deliveries, id) or 0)
+  -- Two may die in one millisecond; what is redriven goes back in this order.
+  letter.sequence = count("sequence")
   redis.call("ZADD", dead, now_ms, id)
   redis.call("HSET", letters, id, cjson.encode(letter))
   redis.call("HSET", bodies, id, body)
