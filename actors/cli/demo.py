@@ -90,6 +90,8 @@ def _demonstrate(
             broken = _redrive(world, screen, facts)
         screen.title("The promises")
         screen.text(report.verdict(broken))
+        if broken and not hold:
+            screen.say(f"to look at it: DEMO_HOLD=1 chat-actors demo --seed {seed} --messages {len(plan.messages)}")
         if hold:
             _hold(world, screen)
     return not broken

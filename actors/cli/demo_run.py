@@ -45,13 +45,20 @@ def run(world: World, screen: Screen, *, within_s: float) -> list[str]:
                 look = _look(world, traffic, queues.stats())
                 screen.show(look)
                 waiting = [act for act in waiting if not _happens(act, look, world, screen)]
-                if traffic.is_over and _is_over(look):
-                    break
                 world.must_run()
+                if _is_saved(traffic, world) and _is_over(look):
+                    break
                 clock.wait(LOOK_EVERY_S, until=never)
     finally:
         traffic.stop()
     return [act.what for act in waiting]
+
+
+def _is_saved(traffic: Traffic, world: World) -> bool:
+    try:
+        return traffic.is_over
+    except DemoFailed as error:
+        raise DemoFailed(f"{error}; its log ends:\n{world.web.tail()}") from error
 
 
 def _look(world: World, traffic: Traffic, stats: list[QueueStats]) -> Look:

@@ -59,7 +59,7 @@ class Host:
         finally:
             connection.close()
         if answer.status >= 300:
-            raise DemoFailed(f"{method} {path} of the Django project answered {answer.status}; see web.log")
+            raise DemoFailed(f"{method} {path} of the Django project answered {answer.status}")
         return json.loads(content)
 
 

@@ -112,10 +112,10 @@ class World:
 
     def _start_web(self) -> Host:
         address = f"127.0.0.1:{free_port()}"
-        child = self._child("web", self._manage("runserver", "--noreload", address), self.environment)
-        self._lasting.append(child)
+        self.web = self._child("web", self._manage("runserver", "--noreload", address), self.environment)
+        self._lasting.append(self.web)
         host = Host(address)
-        child.until(lambda: host.answers())
+        self.web.until(host.answers)
         return host
 
     def _start_worker(self) -> Child:
