@@ -16,7 +16,7 @@ import servers
 from middleware.brokers.redis.embedded import EmbeddedRedis
 
 #: Fixtures that stand in files of their own.
-pytest_plugins = ["sandbox_fixture"]
+pytest_plugins = ["sandbox_fixture", "process_world"]
 
 _TEST_REDIS = Path(os.environ["TEST_REDIS_BINARY"]) if "TEST_REDIS_BINARY" in os.environ else None
 
