@@ -1,11 +1,14 @@
 """``chat-actors stats``: depths of the queues, and the workers that serve them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actors.cli import terminal
 from actors.cli.queues import open_queues
+
+if TYPE_CHECKING:
+    from middleware.stats import Snapshot
 
 EXAMPLES = """\b
 Examples:
@@ -28,44 +31,39 @@ def stats(
             known = ", ".join(sorted(broker.get_declared_queues()))
             raise terminal.Refused(f"no queue {', '.join(unknown)}; there are {known}")
         snapshot = take_snapshot(broker, queue)
-        alive_since = broker.clock.now_ms()
-    found = snapshot.as_json()
+        now_ms = broker.clock.now_ms()
     if as_json:
+        found = snapshot.as_json()
         # No admission by instance in the carrier yet, so there is nothing to say of any.
         terminal.say_json({"queues": found["queues"], "instances": {}, "workers": found["workers"]})
-        return
+    else:
+        _show_queues(snapshot)
+        terminal.say("")
+        _show_workers(snapshot, now_ms=now_ms)
+
+
+def _show_queues(snapshot: "Snapshot") -> None:
     columns = ("queue", "ready", "delayed", "in flight", "waiting in lane", "dead", "oldest ready")
-    terminal.show_table(
-        columns,
+    rows = (
         (
-            (
-                one.queue_name,
-                one.ready,
-                one.delayed,
-                one.in_flight,
-                one.waiting_in_lane,
-                one.dead,
-                terminal.age(one.oldest_ready_age_s),
-            )
-            for one in snapshot.queues
-        ),
+            *(one.queue_name, one.ready, one.delayed, one.in_flight, one.waiting_in_lane, one.dead),
+            terminal.age(one.oldest_ready_age_s),
+        )
+        for one in snapshot.queues
     )
-    terminal.say("")
+    terminal.show_table(columns, rows)
+
+
+def _show_workers(snapshot: "Snapshot", *, now_ms: int) -> None:
     if not snapshot.workers:
         terminal.say("no worker is alive; start one with: chat-actors worker")
         return
-    terminal.show_table(
-        ("worker", "host", "pid", "threads", "in flight", "up for", "queues"),
+    columns = ("worker", "host", "pid", "threads", "in flight", "up for", "queues")
+    rows = (
         (
-            (
-                entry.id[:8],
-                entry.worker.host,
-                entry.worker.pid,
-                entry.worker.threads,
-                entry.in_flight,
-                terminal.age(max(0, alive_since - entry.worker.started_at_ms) / 1000),
-                " ".join(entry.worker.queues),
-            )
-            for entry in snapshot.workers
-        ),
+            *(entry.id[:8], entry.worker.host, entry.worker.pid, entry.worker.threads, entry.in_flight),
+            *(terminal.age(max(0, now_ms - entry.worker.started_at_ms) / 1000), " ".join(entry.worker.queues)),
+        )
+        for entry in snapshot.workers
     )
+    terminal.show_table(columns, rows)
