@@ -104,11 +104,19 @@ class Round:
         return [name for name in self.names if name not in made] or [self.names[-1]]
 
     def result(self, *, within_s: float) -> list[Check]:
-        """What was found; the rest is unknown."""
-        made = list(self.made)
+        """What was found; what hangs has failed, and behind it the rest is unknown."""
+        has_ended, made = self.ended.is_set(), list(self.made)
         names = {check.name for check in made}
-        found = f"no answer within {within_s:.0f} s" if not self.ended.is_set() else "not asked"
-        return [*made, *(unknown(name, found) for name in self.names if name not in names)]
+        owed = [name for name in self.names if name not in names]
+        if owed and not has_ended:
+            made.append(_silent(owed.pop(0), within_s))
+        return [*made, *(unknown(name, "not asked") for name in owed)]
+
+
+def _silent(name: str, within_s: float) -> Check:
+    fix = "see that it is up, and that nothing between here and there drops packets"
+    found = f"no answer within {within_s:g} s"
+    return fail(name, found, why="whatever needs it waits", fix=fix, exit_code=ExitCode.UNAVAILABLE)
 
 
 def make_all(rounds: Sequence[Round], *, within_s: float, clock: Clock | None = None) -> list[Check]:

@@ -10,6 +10,7 @@ import typer
 
 from actors.cli import letters, terminal
 from actors.cli.queues import open_queues
+from actors.errors import DeliveryUnknown
 from middleware.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ Examples:
 The row of a chat message stays failed, with its reason."""
 
 #: May have reached its reader: sending it again could deliver it twice.
-UNKNOWN = "delivery_unknown"
+UNKNOWN = DeliveryUnknown.code
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Dead letters by id.")]
 All = Annotated[bool, typer.Option("--all", help="All there are.")]

@@ -7,8 +7,8 @@ from typing import Any
 
 from actors.cli.checks import Check, fail, ok, unknown, warn
 from actors.cli.doctor_redis import Probe
-from actors.cli.terminal import age
 from middleware.brokers.redis.keys import QUEUE_KEYS
+from middleware.brokers.redis.transitions import QueueStats
 from middleware.errors import ExitCode, PipelineError
 from middleware.stats import Snapshot, take_snapshot
 
@@ -74,17 +74,18 @@ def workers(probe: Probe) -> Check:
     except PipelineError as error:
         return unknown("workers", f"the queues could not be read ({error.code})", why=str(error))
     served = {name for entry in snapshot.workers for name in entry.worker.queues}
-    unserved = [stats for stats in snapshot.queues if stats.ready and stats.queue_name not in served]
+    unserved = [stats for stats in snapshot.queues if _unfinished(stats) and stats.queue_name not in served]
     if unserved:
-        found = ", ".join(
-            f"{stats.queue_name} has {stats.ready} ready, the oldest for {age(stats.oldest_ready_age_s)}"
-            for stats in unserved
-        )
+        found = ", ".join(f"{stats.queue_name} has {_unfinished(stats)} unfinished" for stats in unserved)
         return fail("workers", f"{_alive(snapshot)}; {found}", why="nobody delivers them", fix="run chat-actors worker")
     if not snapshot.workers:
         why = "nothing waits now, and nothing sent from now on is delivered"
         return warn("workers", "none is alive", why=why, fix="run chat-actors worker")
     return ok("workers", _alive(snapshot))
+
+
+def _unfinished(stats: QueueStats) -> int:
+    return stats.ready + stats.delayed + stats.in_flight + stats.waiting_in_lane
 
 
 def _alive(snapshot: Snapshot) -> str:

@@ -48,7 +48,8 @@ def worker(  # noqa: PLR0913  # one per option
 
     settings = services.settings()
     # What would make every process refuse is said here, once.
-    settings.queue_connection()
+    if settings.broker == "redis":
+        settings.queue_connection()
     settings.require_store()
     form = "json" if log_json else "text"
     logs.set_up(form, log_level.value)
