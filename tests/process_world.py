@@ -38,11 +38,11 @@ class ProcessWorld:
     sandbox: Sandbox
     environ: dict[str, str]
 
-    def say(self, count: int) -> list[str]:
-        """Commit and send ``count`` messages over all conversations, the oldest first."""
+    def say(self, count: int, *, first: int = 0) -> list[str]:
+        """Commit and send ``count`` messages over all conversations, the oldest first, numbered from ``first``."""
         now_ms = SystemClock().now_ms()
         ids = []
-        for number in range(count):
+        for number in range(first, first + count):
             lane = number % LANES
             self.store.add(
                 MessageRow(
