@@ -35,7 +35,7 @@ def demo(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="One more fault rule of the sandbox, as JSON; it may break a promise, and the demo says which."
+            metavar="JSON", help="One more fault rule of the sandbox; it may break a promise, and the demo says which."
         ),
     ] = None,
     within_s: Annotated[float, typer.Option(help="Longest wait for everything to end, in seconds.")] = 180.0,
