@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from middleware.clock import Clock, SystemClock
@@ -124,6 +124,7 @@ class Launcher:
     def _spawn(self, slot: _Slot) -> None:
         slot.started_ms, slot.spawn_at_ms, slot.kill_at_ms = self.clock.boot_ms(), None, None
         ready_fd, told_fd = os.pipe()
+        os.set_blocking(ready_fd, False)
         try:
             slot.process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
                 self._command(told_fd),
@@ -167,8 +168,9 @@ class Launcher:
         lived_ms = self.clock.boot_ms() - slot.started_ms
         level = logging.INFO if code == 0 else logging.WARNING
         logger.log(level, "worker.ended", extra={**slot.label, "code": code, "duration_ms": lived_ms})
+        # It may have run and ended between two looks.
+        self._on_ready(slot)
         slot.process, slot.kill_at_ms, slot.is_ready = None, None, False
-        self._forget_ready(slot)
         if self._stopping:
             return
         if (code in FINAL and not self._has_healthy_sibling(slot)) or (
@@ -194,11 +196,6 @@ class Launcher:
         if slot.process is not None:
             slot.process.terminate()
             slot.kill_at_ms = self.clock.boot_ms() + self.plan.drain_ms + KILL_GRACE_MS
-
-    def _forget_ready(self, slot: _Slot) -> None:
-        if slot.ready_fd >= 0:
-            os.close(slot.ready_fd)
-            slot.ready_fd = -1
 
     def _has_healthy_sibling(self, slot: _Slot) -> bool:
         return any(other.is_ready for other in self._running() if other is not slot)
@@ -236,12 +233,16 @@ class Launcher:
         self._end(slot)
 
     def _on_ready(self, slot: _Slot) -> None:
-        # An empty read is the end of a worker that never ran.
-        if os.read(slot.ready_fd, 1):
-            self._ever_ready = slot.is_ready = True
-            if slot is self._restart.current and slot.kill_at_ms is None:
-                self._restart.current = None
-        self._forget_ready(slot)
+        if slot.ready_fd < 0:
+            return
+        # Nothing to read is the end of a worker that never ran.
+        with suppress(BlockingIOError):
+            if os.read(slot.ready_fd, 1):
+                self._ever_ready = slot.is_ready = True
+                if slot is self._restart.current and slot.kill_at_ms is None:
+                    self._restart.current = None
+        os.close(slot.ready_fd)
+        slot.ready_fd = -1
 
     def _sleep(self, woken_fd: int) -> None:
         if (self._stopping and not self._running()) or (self._restart.waiting and self._restart.current is None):

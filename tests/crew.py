@@ -140,14 +140,15 @@ class Crew:
         return {entry.worker.pid for entry in entries}
 
     def close(self) -> None:
-        """Kill what is left; the workers die with their launcher."""
+        """End what is left, workers first: the second Ctrl-C waits for nothing."""
         for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            for _ in range(50):
+                if process.poll() is not None:
+                    break
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+            process.kill()
             process.wait()
 
 

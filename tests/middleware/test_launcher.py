@@ -96,6 +96,7 @@ def test_a_refusal_that_no_restart_would_change_ends_the_launcher_with_its_code(
 def test_a_refusal_does_not_end_a_launcher_whose_other_worker_works(crew):
     launcher = crew.launch(processes=2)
     healthy, killed = crew.pids(2)
+    until(lambda: (crew.here / "log").read_text().count("worker.ready") == 2, within_ms=5_000)
     (crew.here / "refuses").write_text(str(int(ExitCode.SETTINGS)))
 
     os.kill(killed, signal.SIGKILL)
@@ -117,6 +118,7 @@ def test_a_worker_that_cannot_reach_its_redis_is_tried_until_patience_ends(crew)
 def test_an_outage_is_waited_out_once_a_worker_has_run(crew):
     launcher = crew.launch(patience_ms=0)
     [first] = crew.pids()
+    until(lambda: "worker.ready" in (crew.here / "log").read_text(), within_ms=5_000)
     (crew.here / "refuses").write_text(str(int(ExitCode.UNAVAILABLE)))
     os.kill(first, signal.SIGKILL)
     until(lambda: len(crew.notes("boots")) >= 3, within_ms=15_000)
