@@ -10,7 +10,7 @@ from typing import Any
 import dramatiq
 
 from actors import services, wiring
-from actors.delivery import Delivery, outgoing_parts
+from actors.delivery import Delivery, is_all_out, outgoing_parts
 from actors.domain import (
     SENT_STATUSES,
     AttemptState,
@@ -22,7 +22,7 @@ from actors.domain import (
     MessageStatus,
     SendAttempt,
 )
-from actors.errors import AuthConfig, BadPayload, DeliveryUnknown
+from actors.errors import AuthConfig, BadPayload, DeliveryUnknown, Permanent
 from actors.gateways.base import Ability
 from actors.services import Services
 from middleware.actor import Routed, current_options, lease_left_ms, routed
@@ -104,6 +104,10 @@ def send_message(message_id: str, *, use_fallback: bool = False, bulk: bool = Fa
     attempts = {attempt.part: attempt for attempt in work.store.attempts(message_id)}
     if not attempts:
         _let_older_go_first(work, message_id)
+    if is_all_out(chat_message, attempts.values()):
+        # The worker died before it could say so. An instance or a number that went bad since does not unsend it.
+        _record_sent(work, chat_message)
+        return
     parts = outgoing_parts(chat_message, _checked(work, chat_message))
     instance = _instance(work, chat_message, list(attempts.values()), use_fallback=use_fallback)
     delivery = Delivery(
@@ -231,12 +235,24 @@ def _record_sent(work: Services, chat_message: ChatMessage) -> None:
 
 
 def record_death(letter: DeadLetter) -> None:
-    """A send was given up: its row fails, with the reason that an operator sees. Heard once or twice, the same."""
+    """A send was given up: its row fails, with the reason that an operator sees. Heard once or twice, the same.
+
+    Where everything is out and only the row could not say so, it says so now: "failed" would invite a second delivery.
+    """
     message_id = letter.kwargs.get("message_id")
     if letter.actor != send_message.actor_name or not isinstance(message_id, str):
         return
-    store = services.get().store
-    attempts = store.attempts(message_id)
+    work = services.get()
+    store, attempts = work.store, work.store.attempts(message_id)
+    if any(_is_accepted(row) for row in attempts):
+        try:
+            chat_message = store.load_message(message_id)
+        except Permanent:
+            # Deleted or unreadable by now: the reason below is all that can be said.
+            chat_message = None
+        if chat_message is not None and is_all_out(chat_message, attempts):
+            _record_sent(work, chat_message)
+            return
     if any(row.state in (AttemptState.SENDING, AttemptState.UNKNOWN) for row in attempts):
         # It died while a request was unaccounted for: "failed" alone would invite a second delivery.
         text = f"given up ({letter.reason}) while a request may have been delivered; look at the phone before sending again"

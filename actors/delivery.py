@@ -11,7 +11,7 @@ have failed is *unknown* afterwards, and an unknown part is looked for at the ga
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ from actors.domain import (
     AttemptState,
     ChatMessage,
     Instance,
+    Media,
     MediaKind,
     OutgoingPart,
     Receipt,
@@ -52,19 +53,27 @@ def outgoing_parts(chat_message: ChatMessage, recipient: Recipient) -> list[Outg
 
     The text is the caption of the first attachment. Sound has none, so there the text follows as a part of its own.
     """
-    captioned = bool(chat_message.media) and chat_message.media[0].kind not in (MediaKind.VOICE, MediaKind.AUDIO)
-    contents = [(media, "") for media in chat_message.media]
-    if captioned:
-        contents[0] = (chat_message.media[0], chat_message.text)
     parts = [
         OutgoingPart(message_id=chat_message.id, part=index, recipient=recipient, text=text, media=media)
-        for index, (media, text) in enumerate(contents)
+        for index, (media, text) in enumerate(_contents(chat_message))
     ]
-    if chat_message.text and not captioned:
-        parts.append(
-            OutgoingPart(message_id=chat_message.id, part=len(parts), recipient=recipient, text=chat_message.text)
-        )
     return [_complete(part, chat_message, text_part=bool(part.text)) for part in parts]
+
+
+def _contents(chat_message: ChatMessage) -> list[tuple[Media | None, str]]:
+    contents: list[tuple[Media | None, str]] = [(media, "") for media in chat_message.media]
+    if contents and chat_message.media[0].kind not in (MediaKind.VOICE, MediaKind.AUDIO):
+        contents[0] = (chat_message.media[0], chat_message.text)
+    elif chat_message.text:
+        contents.append((None, chat_message.text))
+    return contents
+
+
+def is_all_out(chat_message: ChatMessage, attempts: Iterable[SendAttempt]) -> bool:
+    """Whether the gateway has every part; asks nothing that may have changed since they were sent."""
+    out = {attempt.part for attempt in attempts if attempt.state is AttemptState.ACCEPTED}
+    parts = range(len(_contents(chat_message)))
+    return bool(parts) and out.issuperset(parts)
 
 
 def _complete(part: OutgoingPart, chat_message: ChatMessage, *, text_part: bool) -> OutgoingPart:
