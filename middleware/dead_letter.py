@@ -83,6 +83,10 @@ class DeadLetterAnnouncer(Middleware):
                     logger.warning("dead_letters.announce_failed", extra={"queue": name, "code": error.code})
                     self.clock.wait(PAUSE_S, until=self._stopping)
                     self.tell(name)
+                except Exception as error:
+                    # This thread must outlive every surprise: without it no row of a dead letter ever fails. The letters
+                    # come again after their hold, the keeper's next round says so.
+                    logger.critical("dead_letters.announce_broken", extra={"queue": name, "code": type(error).__name__})
             if self._stopping.is_set():
                 return
 

@@ -24,6 +24,7 @@ from middleware.brokers.redis import connections
 from middleware.brokers.redis.consumer import CarriedMessage, CarrierConsumer
 from middleware.brokers.redis.machinery import CarrierOptions, Machinery
 from middleware.brokers.redis.transitions import Fetch, Lease, Transitions
+from middleware.brokers.redis.wire import message_of
 from middleware.clock import Clock, SystemClock
 from middleware.errors import PipelineError
 from middleware.outcomes import Dead, Outcome, PutBack, Retry
@@ -263,8 +264,7 @@ class CarrierBroker(RedisBroker):
             DecodeError: they are not one.
         """
         try:
-            fields = (self.encoder or dramatiq.get_encoder()).decode(body)
-            return Message(**{**fields, "args": tuple(fields["args"])})
+            return message_of((self.encoder or dramatiq.get_encoder()).decode(body))
         except Exception as error:
             raise DecodeError("not a message", body, error) from error  # type: ignore[no-untyped-call]
 
