@@ -135,3 +135,17 @@ def test_the_project_runs_on_postgresql_too(host, postgres):
     )
 
     assert lines == ["0"]
+
+
+def test_a_caller_may_choose_the_id_of_its_message_and_choose_it_once(host):
+    chosen = {"id": "0c8f0c1a-1a6e-4b9d-8a63-0c1f5e2d7a10", "conversation_id": "PERSON", "content": "oi"}
+
+    answers, rows = _browse(
+        host,
+        ("POST", "/messages/", chosen),
+        ("POST", "/messages/", chosen),
+        ("POST", "/messages/", {**chosen, "id": "7"}),
+    )
+
+    assert [status for status, _ in answers] == [201, 409, 400]
+    assert [row["id"] for row in rows] == [chosen["id"]]
