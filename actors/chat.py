@@ -66,8 +66,8 @@ def _route_fetch(conversation_id: object, *, force: bool, operation: str) -> Rou
     return Routed(
         kwargs={"conversation_id": id_} | ({"force": True} if force else {}),
         group=route.instance_name if route else None,
-        # Every inbound message asks for a fetch; one per conversation is enough at a time.
-        unique_key=f"{operation}:{id_}",
+        # Every inbound message asks for a fetch; one per conversation is enough at a time, unless somebody insists.
+        unique_key=None if force else f"{operation}:{id_}",
         options={"tenant": route.tenant_id} if route else {},
     )
 

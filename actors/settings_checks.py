@@ -17,7 +17,7 @@ from middleware.brokers.redis.pin import BadRedisUrl, kwargs_for_db
 Values = Mapping[str, Any]
 
 #: Brokers of this distribution.
-BROKERS = ("redis", "rabbitmq", "stub")
+BROKERS = ("redis", "stub")
 #: Schedulers of this distribution; ``none`` starts none.
 SCHEDULERS = ("apscheduler", "periodiq", "none")
 #: What a host may name a model for.
@@ -93,8 +93,6 @@ def _cloud(values: Values) -> Iterator[str]:
 def _rabbitmq(values: Values) -> Iterator[str]:
     url = values["rabbitmq_url"]
     if url is None:
-        if values["broker"] == "rabbitmq":
-            yield "CHAT_BROKER is rabbitmq but CHAT_RABBITMQ_URL is not set"
         return
     parts = _split(url)
     if parts is None or parts.scheme not in ("amqp", "amqps") or not parts.hostname or "#" in url:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 import dramatiq
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a message may wait for a worker that knows its actor, in milliseconds: a rolling deploy is over by then.
 UNKNOWN_ACTOR_GRACE_MS = 10 * 60 * 1000
-#: Brokers of this distribution.
-BROKERS = ("redis", "stub")
+#: Where a third party's broker is found: a callable ``(middleware) -> Broker`` that connects to nothing by itself.
+ENTRY_POINT_GROUP = "chat_actors.brokers"
 
 
 def host_settings() -> Mapping[str, Any] | None:
@@ -131,14 +132,18 @@ def _refusal(code: ExitCode, reason: str) -> Refusal:
 def make_broker() -> Broker:
     """Build the broker that the settings name.
 
-    A broker that this version does not have is built as the Redis one: reading the settings then says what is wrong.
+    One that cannot be found is built as the Redis one, which then refuses to work: reading the settings says what is wrong.
     """
     # The store first: its hooks talk to a database, and behind the time limit one that hangs would cost the worker's thread.
     stack = [StoreConnections(), *default_stack(retry_policy=_retry_policy), WorkerBoot()]
-    if _broker_name() == "stub":
+    name = _broker_name()
+    if name == "stub":
         from middleware.brokers.stub import StubBroker
 
         return StubBroker(middleware=stack)
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        made: Broker = point.load()(stack)
+        return made
     return CarrierBroker(
         connect=lambda: services.settings().queue_connection(), options=_carrier_options, middleware=stack
     )

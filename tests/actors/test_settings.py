@@ -175,8 +175,9 @@ def test_all_faults_are_told_at_once():
         ({"CHAT_RATE_DB": "2"}, "CHAT_QUEUE_DB and CHAT_RATE_DB are both 2"),
         ({"CHAT_QUEUE_DB": "-1"}, "greater than or equal to 2"),
         ({"CHAT_NAMESPACE": "chat queue*"}, "CHAT_NAMESPACE"),
-        ({"CHAT_BROKER": "rabbit"}, "known are rabbitmq, redis, stub; did you mean 'rabbitmq'?"),
-        ({"CHAT_BROKER": "rabbitmq"}, "CHAT_RABBITMQ_URL is not set"),
+        ({"CHAT_BROKER": "reddis"}, "known are redis, stub; did you mean 'redis'?"),
+        # A name of the design that this version does not have is refused like any other: nothing falls back to Redis.
+        ({"CHAT_BROKER": "rabbitmq"}, "CHAT_BROKER is 'rabbitmq', known are redis, stub"),
         ({"CHAT_RABBITMQ_URL": "http://host"}, "CHAT_RABBITMQ_URL cannot be used"),
         ({"CHAT_STORE": "djnago"}, "did you mean 'django'?"),
         ({"CHAT_STORE": "sqlite"}, "CHAT_SQLITE_PATH is not set"),

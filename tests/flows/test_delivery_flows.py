@@ -454,3 +454,10 @@ def test_attempts_tell_what_happened(world):
 
     [attempt] = world.store.attempts("m1")
     assert (attempt.state, attempt.number, attempt.instance_name) == (AttemptState.ACCEPTED, 1, "i1")
+
+
+def test_a_fetch_is_asked_for_once_at_a_time_unless_somebody_insists(world):
+    first, second = actors.fetch_profile_pic.send("c1"), actors.fetch_profile_pic.send("c1")
+    third = actors.fetch_profile_pic.send("c1", force=True)
+
+    assert first.message_id == second.message_id != third.message_id

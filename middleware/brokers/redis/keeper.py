@@ -83,9 +83,9 @@ class Keeper:
                 self.last_round_boot_ms = self.clock.boot_ms()
             except PipelineError as error:
                 logger.warning("keeper.round_failed", extra={"code": error.code})
-            except Exception:
+            except Exception as error:
                 # This thread must outlive every surprise: without it leases run out under a healthy worker.
-                logger.critical("keeper.round_broken", exc_info=True)
+                logger.critical("keeper.round_broken", extra={"code": type(error).__name__})
             self.clock.wait(pause_s, until=self._stopping)
 
     def renew(self) -> None:

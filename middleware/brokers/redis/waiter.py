@@ -104,8 +104,9 @@ class Waiter:
     def _run(self) -> None:
         try:
             self._client = self._connect()
-        except Exception:
-            logger.critical("waiter.no_client", exc_info=True)
+        except Exception as error:
+            # Its text may quote a URL.
+            logger.critical("waiter.no_client", extra={"code": type(error).__name__})
             return
         while not self._stopping.is_set():
             try:
