@@ -3,7 +3,7 @@
 -- ARGV[2] lease_ms   integer  until anybody may take them back
 -- ARGV[3] owner      text     who asks; the head of the fencing token
 -- Returns  {next_due_in_ms | -1, ids still ready, id, token, deliveries, body, id, token, …}
--- A lost reply costs a lease: nobody renews what nobody holds, and the reaper brings it back.
+-- A lost reply is not repeated: disown.lua puts back what it handed out; should the caller die, the reaper does.
 local limit, lease_ms, owner = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 promote(128)
 local handed = {}
@@ -22,6 +22,8 @@ while limit > 0 do
     handed[#handed + 1] = token
     handed[#handed + 1] = redis.call("HINCRBY", deliveries, id, 1)
     handed[#handed + 1] = body
+  else
+    remove(id, facts_of(id))
   end
 end
 local left = redis.call("LLEN", ready)

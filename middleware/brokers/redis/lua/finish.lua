@@ -39,7 +39,9 @@ if outcome == "retry" or outcome == "snooze" or outcome == "yield" then
 end
 redis.call("ZADD", finished, now_ms + remember_ms, id)
 if outcome == "dead" then
-  bury(id, facts, reason, cjson.decode(evidence), body)
+  -- An error now would leave it without lease and letter, its lane held for ever: better a death without its story.
+  local is_read, story = pcall(cjson.decode, evidence)
+  bury(id, facts, reason, is_read and story or {}, body)
 else
   count("done")
   free_unique(id, facts)

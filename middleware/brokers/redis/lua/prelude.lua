@@ -47,12 +47,18 @@ local function hold(lane, id)
   redis.call("HSET", lanes, lane, string.format("%d %s", now_ms, id))
 end
 
+local leave_lane
+
 -- Let a message run, or wait for its lane. at_head: it already had its place (retry, reclaim, release).
 local function admit(id, lane, at_head)
   if lane then
     local holder = holder_of(lane)
     if holder and holder ~= id then
       redis.call("ZADD", lane_waiting, 0, string.format("%s\0%016d\0%s", lane, count("sequence"), id))
+      -- A holder without a body (evicted, deleted by hand) never leaves by itself: all who wait would wait for ever.
+      if redis.call("HEXISTS", messages, holder) == 0 then
+        leave_lane(holder, lane)
+      end
       return
     end
     if not holder then
@@ -63,9 +69,10 @@ local function admit(id, lane, at_head)
   ring()
 end
 
--- Give up a lane and admit who comes next; ids without a body were cancelled and are passed over.
-local function leave_lane(id, lane)
-  if not lane or holder_of(lane) ~= id then
+-- Give up a lane and admit who comes next; ids without a body were cancelled and are passed over. A lane that nobody holds
+-- was lost: who waits there has nobody else to be admitted by.
+leave_lane = function(id, lane)
+  if not lane or (holder_of(lane) or id) ~= id then
     return
   end
   while true do
@@ -135,6 +142,8 @@ local function promote(limit)
     if redis.call("HEXISTS", messages, id) == 1 then
       local lane = facts_of(id).lane
       admit(id, lane, lane and holder_of(lane) == id)
+    else
+      remove(id, facts_of(id))
     end
   end
   return #due

@@ -26,6 +26,8 @@ local function reclaim()
     elseif body then
       redis.call("LPUSH", ready, id)
       reclaimed = reclaimed + 1
+    else
+      remove(id, facts_of(id))
     end
   end
   if reclaimed > 0 then
