@@ -58,6 +58,7 @@ class CarrierConsumer(Consumer):
         self._bell.set()
         self._taken: set[str] = set()
         self._closed = False
+        self._reply_lost = False
         self.machinery.waiter.hang(queue_name, self._bell)
 
     # -- taking ---------------------------------------------------------------------------------------------------
@@ -80,6 +81,12 @@ class CarrierConsumer(Consumer):
         leases: list[Lease] = []
         asked_boot_ms = self.broker.clock.boot_ms()
         try:
+            if self._reply_lost:
+                # What a lost reply handed out was never started. Left to the reaper it would count as a crash each time, and
+                # two minutes of a slow network would bury the whole queue as crash loops.
+                in_hand = self.machinery.in_flight.leases().get(self.queue_name, [])
+                self.broker.transitions.disown(self.queue_name, owner=self.broker.broker_id, in_hand=in_hand)
+                self._reply_lost = False
             fetch = self.broker.do_fetch(self.queue_name, room)
             leases = [fetched.lease for fetched in fetch.messages]
             self._batch.extend(fetch.messages)
@@ -88,6 +95,7 @@ class CarrierConsumer(Consumer):
                 self._bell.set()
             self.machinery.waiter.due(self.queue_name, fetch.next_due_in_ms)
         except PipelineError as error:
+            self._reply_lost = True
             logger.warning("queue.fetch_failed", extra={"queue": self.queue_name, "code": error.code})
             self.broker.clock.wait(PAUSE_S, until=self.machinery.stopping)
             self._bell.set()

@@ -18,7 +18,7 @@ from middleware.errors import PipelineError, QueueFull, QueueRefused, QueueUnava
 #: Scripts that free memory or only move ids: they must run when Redis is full, else a full queue can never be drained.
 #: Redis ≥ 7 needs the flag for that; an older server refuses the first line, and then they run without it.
 DRAINING = frozenset(
-    {"fetch", "finish", "release", "renew", "tend", "announce", "announced", "discard", "purge", "stats"}
+    {"fetch", "disown", "finish", "release", "renew", "tend", "announce", "announced", "discard", "purge", "stats"}
 )
 _ALLOW_OOM = "#!lua flags=allow-oom\n"
 #: Most messages one call moves: Lua's stack bounds ``unpack``.
@@ -82,9 +82,17 @@ class Scripts:
         self._flags_known: bool | None = None
 
     def run(
-        self, name: str, queue_names: str | Sequence[str], *args: Any, doing: str, more_keys: Sequence[str] = ()
+        self,
+        name: str,
+        queue_names: str | Sequence[str],
+        *args: Any,
+        doing: str,
+        more_keys: Sequence[str] = (),
+        repeat: bool = True,
     ) -> Any:
         """Run ``name`` over one queue, or over several for the scripts that loop; ``more_keys`` follow the queues' keys.
+
+        ``repeat`` False: the caller must know that a reply was lost.
 
         Raises: see :func:`translated`.
         """
@@ -94,6 +102,8 @@ class Scripts:
             try:
                 return self._run(name, keys, args)
             except (redis.ConnectionError, redis.TimeoutError):
+                if not repeat:
+                    raise
                 # Once more, on a fresh connection: every script may be repeated. Not through redis-py's own retries, which
                 # nest (of the command and of the connect inside it) and made a send wait 8 s for a silent server.
                 return self._run(name, keys, args)

@@ -133,14 +133,22 @@ class Transitions:
 
     def fetch(self, queue_name: str, *, limit: int, lease_ms: int, owner: str) -> Fetch:
         """Take up to ``limit`` messages, each under its own lease."""
+        # Not repeated: what the lost reply handed out must be put back first (``disown``).
         reply = self.scripts.run(
-            "fetch", queue_name, min(limit, MAX_BATCH), lease_ms, owner, doing=f"fetching from {queue_name}"
+            *("fetch", queue_name, min(limit, MAX_BATCH), lease_ms, owner),
+            doing=f"fetching from {queue_name}",
+            repeat=False,
         )
         messages = [
             Fetched(Lease(queue_name, id_.decode(), token.decode()), deliveries, body)
             for id_, token, deliveries, body in zip(reply[2::4], reply[3::4], reply[4::4], reply[5::4], strict=True)
         ]
         return Fetch(messages, reply[1], _due(reply[0]))
+
+    def disown(self, queue_name: str, *, owner: str, in_hand: Sequence[Lease]) -> int:
+        """Put back what ``owner`` was handed in replies that it never got, uncounted; call it between two fetches."""
+        tokens = [lease.token for lease in in_hand]
+        return int(self.scripts.run("disown", queue_name, owner, *tokens, doing=f"putting back from {queue_name}"))
 
     def finish(self, lease: Lease, outcome: Outcome, *, body: bytes) -> bool:
         """Apply an outcome; False when the lease is another's by now and nothing was changed."""
