@@ -272,6 +272,9 @@ class Delivery:
             return self._accepted(part, attempt, receipt)
         attempt = self.work.store.looked(attempt)
         logger.info("message.not_found_at_gateway", extra={"chat_message_id": part.message_id, "looks": attempt.looks})
+        if attempt.looks < LOOKS:
+            # A look that came late (a request may last a minute) would else be followed by the next at once.
+            raise Snooze(f"message {part.reference} was not found yet; one more look", delay_ms=policy.grace_ms)
         return self.deliver(part, attempt)
 
     def _park(self, part: OutgoingPart, attempt: SendAttempt) -> str | None:

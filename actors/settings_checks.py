@@ -5,21 +5,16 @@ Called by ``settings_source.load`` with the values of all fields; every check yi
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
-from importlib import import_module
-from importlib.metadata import entry_points
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from actors import backends
 from actors.recipients import CALLING_CODES
 from middleware.brokers.redis.pin import BadRedisUrl, kwargs_for_db
 
 Values = Mapping[str, Any]
 
-#: Brokers of this distribution.
-BROKERS = ("redis", "stub")
-#: Schedulers of this distribution; ``none`` starts none.
-SCHEDULERS = ("apscheduler", "periodiq", "none")
 #: What a host may name a model for.
 MODEL_ROLES = ("message", "conversation", "instance", "attachment")
 
@@ -29,16 +24,6 @@ def faults(values: Values, *, unusable: Collection[str]) -> Iterator[str]:
     for check, names in _CHECKS:
         if not set(names) & set(unusable):
             yield from check(values)
-
-
-def known_backends(kind: str) -> list[str]:
-    """Names that ``CHAT_<KIND>`` accepts; those of other distributions included, no SDK imported."""
-    if kind in ("gateway", "store"):
-        # By name: settings stand below the registries. Their modules import no SDK.
-        names: list[str] = import_module(f"actors.{kind}s.base").known_backends()
-        return names
-    own = {"broker": BROKERS, "scheduler": SCHEDULERS}[kind]
-    return sorted({*own, *(point.name for point in entry_points(group=f"chat_actors.{kind}s"))})
 
 
 def _databases(values: Values) -> Iterator[str]:
@@ -60,7 +45,7 @@ def _backends(values: Values) -> Iterator[str]:
         name = values[kind]
         if name is None:
             continue
-        known = known_backends(kind)
+        known = backends.names(kind)
         if name not in known:
             near = get_close_matches(name, known, n=1)
             advice = f"; did you mean {near[0]!r}?" if near else ""

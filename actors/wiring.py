@@ -9,14 +9,13 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 import dramatiq
 from dramatiq import Broker, Middleware
 from dramatiq.middleware import TimeLimit
 
-from actors import services
+from actors import backends, services
 from actors.errors import ChatError, SettingsError
 from middleware import default_stack, sentry
 from middleware.brokers.redis.broker import CarrierBroker
@@ -30,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 #: How long a message may wait for a worker that knows its actor, in milliseconds: a rolling deploy is over by then.
 UNKNOWN_ACTOR_GRACE_MS = 10 * 60 * 1000
-#: Where a third party's broker is found: a callable ``(middleware) -> Broker`` that connects to nothing by itself.
-ENTRY_POINT_GROUP = "chat_actors.brokers"
 
 
 def host_settings() -> Mapping[str, Any] | None:
@@ -130,22 +127,24 @@ def _refusal(code: ExitCode, reason: str) -> Refusal:
 
 
 def make_broker() -> Broker:
-    """Build the broker that the settings name.
+    """Build the broker that the settings name; a third party's is a callable ``(middleware) -> Broker`` like ours.
 
     One that cannot be found is built as the Redis one, which then refuses to work: reading the settings says what is wrong.
     """
     # The store first: its hooks talk to a database, and behind the time limit one that hangs would cost the worker's thread.
     stack = [StoreConnections(), *default_stack(retry_policy=_retry_policy), WorkerBoot()]
-    name = _broker_name()
-    if name == "stub":
-        from middleware.brokers.stub import StubBroker
+    make: Callable[[list[Middleware]], Broker]
+    try:
+        make = backends.load("broker", _broker_name())
+    except SettingsError:
+        make = make_redis_broker
+    return make(stack)
 
-        return StubBroker(middleware=stack)
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        made: Broker = point.load()(stack)
-        return made
+
+def make_redis_broker(middleware: list[Middleware]) -> CarrierBroker:
+    """The carrier on the pinned database; its settings are read when it is first used."""
     return CarrierBroker(
-        connect=lambda: services.settings().queue_connection(), options=_carrier_options, middleware=stack
+        connect=lambda: services.settings().queue_connection(), options=_carrier_options, middleware=middleware
     )
 
 

@@ -9,8 +9,8 @@ from docs_codes import codes, kind_of
 from docs_events import events, sources
 from docs_pages import Page, only, quoted
 
+from actors import backends
 from actors.domain import AttemptState
-from actors.gateways import base as gateways
 from actors.gateways.evolution_answers import Facts, Operation
 from actors.gateways.evolution_errors import RULES
 from actors.gateways.exchange import Answer
@@ -242,8 +242,10 @@ def test_every_request_that_steers_the_sandbox_is_documented():
 def test_every_backend_is_named():
     (sentence,) = re.findall(r"^There are two: .*$", Page("docs/gateways.md").prose, re.MULTILINE)
 
-    assert set(quoted(sentence)) == set(gateways.BACKENDS)
-    assert {only(row["store"]) for row in Page("docs/stores.md").rows("store", "for")} == set(stores.BACKENDS)
+    assert set(quoted(sentence)) == set(backends.BUILT_IN["gateway"])
+    assert {only(row["store"]) for row in Page("docs/stores.md").rows("store", "for")} == set(
+        backends.BUILT_IN["store"]
+    )
 
 
 # -- stores ----------------------------------------------------------------------------------------------------------

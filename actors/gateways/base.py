@@ -7,12 +7,10 @@ a callable ``(settings) -> Gateway``.
 
 from collections.abc import Callable, Collection
 from enum import StrEnum
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
+from actors import backends
 from actors.domain import GroupInfo, GroupJid, Instance, OutgoingPart, Receipt, Recipient
-from actors.errors import SettingsError
 
 if TYPE_CHECKING:
     from actors.settings import Settings
@@ -85,31 +83,11 @@ class Gateway(Protocol):
         ...
 
 
-#: Backends of this distribution: name → ``module:factory``.
-BACKENDS = {
-    "evolution": "actors.gateways.evolution:make_gateway",
-    "sandbox": "actors.gateways.sandbox:make_gateway",
-}
-ENTRY_POINT_GROUP = "chat_actors.gateways"
-
-
-def known_backends() -> list[str]:
-    """Names that :func:`make_gateway` accepts."""
-    return sorted({*BACKENDS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
-
-
 def make_gateway(name: str, settings: "Settings") -> Gateway:
     """Build the backend ``name``.
 
     Raises:
         SettingsError: unknown name (the known ones are listed), or the backend lacks a setting.
     """
-    factory: Callable[[Settings], Gateway]
-    if name in BACKENDS:
-        module_name, _, attribute = BACKENDS[name].partition(":")
-        factory = getattr(import_module(module_name), attribute)
-        return factory(settings)
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        factory = point.load()
-        return factory(settings)
-    raise SettingsError([f"unknown gateway backend {name!r}; known: {', '.join(known_backends())}"])
+    factory: Callable[[Settings], Gateway] = backends.load("gateway", name)
+    return factory(settings)

@@ -6,13 +6,11 @@
 
 import logging
 from collections.abc import Callable
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from dramatiq import Broker
 
-from actors import services
+from actors import backends, services
 from actors.errors import SettingsError
 from actors.schedule import Entry, entries
 from middleware.clock import Clock
@@ -42,15 +40,6 @@ class Start(Protocol):
         ...
 
 
-#: Backends of this distribution: name → ``module:callable``.
-BACKENDS = {
-    "apscheduler": "actors.schedulers.apscheduler:start",
-    "periodiq": "actors.schedulers.periodiq:start",
-    "none": "actors.schedulers.base:start_nothing",
-}
-ENTRY_POINT_GROUP = "chat_actors.schedulers"
-
-
 class Nothing:
     """A scheduler that runs elsewhere, or not at all."""
 
@@ -63,31 +52,19 @@ def start_nothing(schedule: tuple[Entry, ...], fire: Fire, clock: Clock) -> Runn
     return Nothing()
 
 
-def known_backends() -> list[str]:
-    """Names that :func:`start_scheduler` accepts."""
-    return sorted({*BACKENDS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
-
-
 def start_scheduler(name: str, schedule: tuple[Entry, ...], fire: Fire, clock: Clock) -> Running:
     """Start the backend ``name``.
 
     Raises:
         SettingsError: unknown name (the known ones are listed), or its package is not installed.
     """
-    start: Start
     try:
-        if name in BACKENDS:
-            module_name, _, attribute = BACKENDS[name].partition(":")
-            start = getattr(import_module(module_name), attribute)
-            return start(schedule, fire, clock)
-        for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-            start = point.load()
-            return start(schedule, fire, clock)
+        start: Start = backends.load("scheduler", name)
+        return start(schedule, fire, clock)
     except ImportError as error:
         raise SettingsError(
             [f"CHAT_SCHEDULER is {name!r} but its package is missing ({error.name}): pip install chat-actors[{name}]"]
         ) from error
-    raise SettingsError([f"unknown scheduler backend {name!r}; known: {', '.join(known_backends())}"])
 
 
 def prepare(broker: Broker) -> Callable[[], None]:

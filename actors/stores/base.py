@@ -6,10 +6,9 @@ over its own. A third party adds one through the entry-point group ``chat_actors
 """
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
+from actors import backends
 from actors.domain import (
     AttemptState,
     ChatMessage,
@@ -20,7 +19,6 @@ from actors.domain import (
     Route,
     SendAttempt,
 )
-from actors.errors import SettingsError
 
 if TYPE_CHECKING:
     from actors.settings import Settings
@@ -157,32 +155,11 @@ class Store(Protocol):
         ...
 
 
-#: Backends of this distribution: name → ``module:factory``.
-BACKENDS = {
-    "memory": "actors.stores.memory:make_store",
-    "sqlite": "actors.stores.sqlite:make_store",
-    "django": "actors.stores.django_orm:make_store",
-}
-ENTRY_POINT_GROUP = "chat_actors.stores"
-
-
-def known_backends() -> list[str]:
-    """Names that :func:`make_store` accepts."""
-    return sorted({*BACKENDS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
-
-
 def make_store(name: str, settings: "Settings") -> Store:
     """Build the backend ``name``.
 
     Raises:
         SettingsError: unknown name (the known ones are listed), or the backend lacks a setting.
     """
-    factory: Callable[[Settings], Store]
-    if name in BACKENDS:
-        module_name, _, attribute = BACKENDS[name].partition(":")
-        factory = getattr(import_module(module_name), attribute)
-        return factory(settings)
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        factory = point.load()
-        return factory(settings)
-    raise SettingsError([f"unknown store backend {name!r}; known: {', '.join(known_backends())}"])
+    factory: Callable[[Settings], Store] = backends.load("store", name)
+    return factory(settings)

@@ -4,9 +4,9 @@ import pytest
 from contracts.gateway_contract import GROUP, PERSON, Accepted, GatewayContract, Rig
 from sandbox_fixture import Sandbox, sandbox
 
-from actors import errors
+from actors import backends, errors
 from actors.domain import Instance
-from actors.gateways.base import BACKENDS, make_gateway
+from actors.gateways.base import make_gateway
 from actors.settings import Settings
 
 __all__ = ["sandbox"]
@@ -119,5 +119,5 @@ class TestEvolutionGateway(GatewayContract):
 
 
 def test_every_backend_of_this_distribution_is_held_to_the_contract():
-    assert {"evolution", "sandbox"} <= set(BACKENDS)
+    assert {"evolution", "sandbox"} <= set(backends.BUILT_IN["gateway"])
     assert PERSON.number

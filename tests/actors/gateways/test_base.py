@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from actors import backends
 from actors.errors import SettingsError
-from actors.gateways.base import BACKENDS, known_backends, make_gateway
+from actors.gateways.base import make_gateway
 from actors.settings import Settings
 
 PLUGIN = """
@@ -32,14 +33,14 @@ def pigeon(tmp_path, monkeypatch):
 
 def test_a_backend_of_another_distribution_is_found_by_its_name(pigeon):
     assert make_gateway("pigeon", Settings()).name == "pigeon"
-    assert "pigeon" in known_backends()
+    assert "pigeon" in backends.names("gateway")
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(SettingsError) as caught:
         make_gateway("telex", Settings())
 
-    assert all(name in str(caught.value) for name in ("telex", *BACKENDS))
+    assert all(name in str(caught.value) for name in ("telex", *backends.BUILT_IN["gateway"]))
 
 
 @pytest.mark.parametrize("name", ["evolution"])

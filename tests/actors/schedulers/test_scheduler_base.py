@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from actors import services, settings_checks
+from actors import services
 from actors.errors import SettingsError
-from actors.schedulers.base import BACKENDS, known_backends, prepare, start_scheduler
+from actors.schedulers.base import prepare, start_scheduler
 from actors.services import Services
 from actors.settings import Settings
 from actors.stores.memory import MemoryStore
@@ -30,10 +30,6 @@ def _forget() -> Iterator[None]:
 
 def use(**settings: object) -> None:
     services.install(Services(settings=replace(Settings(), **settings), store=MemoryStore()))
-
-
-def test_the_registry_and_the_settings_know_the_same_names():
-    assert known_backends() == sorted(BACKENDS) == settings_checks.known_backends("scheduler")
 
 
 @pytest.mark.parametrize("name", ["none", "periodiq"])
