@@ -196,10 +196,10 @@ class SqliteStore:
         """See :meth:`Store.pending_messages`."""
         found = self._all(
             "SELECT id FROM message WHERE status = 'pending' AND direction = 'outgoing' AND NOT is_internal"
-            " AND created_at_ms < ?1 AND (?2 IS NULL OR"
-            " (created_at_ms, id) > (SELECT created_at_ms, id FROM message WHERE id = ?2))"
-            " ORDER BY created_at_ms, id LIMIT ?3",
-            *(before_ms, after_id, limit),
+            " AND created_at_ms < ? AND (? IS NULL OR"
+            " (created_at_ms, id) > (SELECT created_at_ms, id FROM message WHERE id = ?))"
+            " ORDER BY created_at_ms, id LIMIT ?",
+            *(before_ms, after_id, after_id, limit),
         )
         return [row["id"] for row in found]
 
