@@ -17,12 +17,13 @@ def default_stack(*, retry_policy: "Callable[[], RetryPolicy] | None" = None) ->
 
     ``retry_policy`` is asked for when the first message has failed, so that no setting is needed to build the list.
     """
-    from dramatiq.middleware import CurrentMessage, TimeLimit
+    from dramatiq.middleware import CurrentMessage
 
     from middleware.dead_letter import DeadLetterAnnouncer
     from middleware.retries import Retries
     from middleware.sentry import SentryScope
     from middleware.ticks import Ticks
+    from middleware.time_limit import TimeLimit
 
     return [
         # First in, last out: every later hook and the actor run inside its scope.

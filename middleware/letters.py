@@ -5,7 +5,7 @@ text, numbers and keys are not in it, because they are not in the message either
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,8 @@ LIFE_OPTIONS = (
 )
 #: Letters read per round trip.
 PAGE = 100
+#: How long a redrive waits for a worker that is telling of its letter, in milliseconds: a little more than it may hold it.
+ANNOUNCING_MS = 31_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,13 +156,26 @@ class DeadLetters:
                 return read_letter(self.broker, RawLetter(queue_name, letter_id, json.loads(record), body or b""))
         return next((letter for letter in self.newest(limit=1000) if letter.job_id == letter_id), None)
 
-    def redrive(self, letter: DeadLetter) -> str:
+    def redrive(self, letter: DeadLetter, *, prepare: Callable[[], object] | None = None) -> str:
         """Send a letter again at the end of its lane, with fresh attempts.
+
+        ``prepare`` makes the host ready for it and is repeatable. A letter that a worker is telling of right now is waited
+        for, and prepared again after it: the telling would fail what the redrive revives.
 
         Returns:
             ``redriven`` · ``missing`` it is gone · ``duplicate`` a live message has its unique key, the letter stays ·
-            ``undecodable`` its bytes are no message, it can only be discarded.
+            ``undecodable`` its bytes are no message, it can only be discarded · ``announcing`` its telling does not end.
         """
+        patience_ms = self.broker.clock.boot_ms() + ANNOUNCING_MS
+        while True:
+            if prepare is not None:
+                prepare()
+            state = self._redrive(letter)
+            if state != "announcing" or self.broker.clock.boot_ms() >= patience_ms:
+                return state
+            self.broker.clock.wait(0.05, until=self.broker.machinery.stopping)
+
+    def _redrive(self, letter: DeadLetter) -> str:
         client, keys = self.broker.client, self.broker.machinery.keys
         with translated(f"reading dead letter {letter.id}"):
             body: Any = client.hget(keys.of(letter.queue, "bodies"), letter.id)

@@ -4,6 +4,7 @@ Registered by ``dlq``. Both say first what they will do, and ask.
 """
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,6 +48,7 @@ _SAID = {
     "missing": "gone meanwhile",
     "duplicate": "already being sent by a newer message; the letter stays",
     "undecodable": "unreadable, it can only be discarded",
+    "announcing": "still being announced by a worker; try again in a minute",
 }
 
 
@@ -139,5 +141,4 @@ def _redrive(broker: "CarrierBroker", letter: "DeadLetter") -> str:
     from actors.chat import prepare_redrive
     from middleware.letters import DeadLetters
 
-    prepare_redrive(letter)
-    return DeadLetters(broker).redrive(letter)
+    return DeadLetters(broker).redrive(letter, prepare=partial(prepare_redrive, letter))

@@ -11,7 +11,7 @@ import dramatiq
 import pytest
 import redis
 from dramatiq import Middleware, Worker
-from dramatiq.middleware import CurrentMessage, TimeLimit, TimeLimitExceeded
+from dramatiq.middleware import CurrentMessage, TimeLimitExceeded
 from waiting import until
 
 from middleware import default_stack
@@ -26,6 +26,7 @@ from middleware.letters import DeadLetter, DeadLetters
 from middleware.retries import Retries, RetryPolicy
 from middleware.sentry import SentryScope
 from middleware.ticks import Ticks
+from middleware.time_limit import TimeLimit
 
 pytestmark = pytest.mark.redis
 
