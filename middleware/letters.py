@@ -159,21 +159,22 @@ class DeadLetters:
     def redrive(self, letter: DeadLetter, *, prepare: Callable[[], object] | None = None) -> str:
         """Send a letter again at the end of its lane, with fresh attempts.
 
-        ``prepare`` makes the host ready for it and is repeatable. A letter that a worker is telling of right now is waited
-        for, and prepared again after it: the telling would fail what the redrive revives.
+        ``prepare`` makes the host ready for it. It is called when nobody tells of the letter (any more): a telling that came
+        after it would fail what the redrive revives.
 
         Returns:
             ``redriven`` · ``missing`` it is gone · ``duplicate`` a live message has its unique key, the letter stays ·
             ``undecodable`` its bytes are no message, it can only be discarded · ``announcing`` its telling does not end.
         """
-        patience_ms = self.broker.clock.boot_ms() + ANNOUNCING_MS
-        while True:
-            if prepare is not None:
-                prepare()
-            state = self._redrive(letter)
-            if state != "announcing" or self.broker.clock.boot_ms() >= patience_ms:
-                return state
-            self.broker.clock.wait(0.05, until=self.broker.machinery.stopping)
+        clock = self.broker.clock
+        patience_ms = clock.boot_ms() + ANNOUNCING_MS
+        while not self.broker.transitions.withhold(letter.queue, letter.id, hold_ms=ANNOUNCING_MS):
+            if clock.boot_ms() >= patience_ms:
+                return "announcing"
+            clock.wait(0.05, until=self.broker.machinery.stopping)
+        if prepare is not None:
+            prepare()
+        return self._redrive(letter)
 
     def _redrive(self, letter: DeadLetter) -> str:
         client, keys = self.broker.client, self.broker.machinery.keys

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from waiting import until
+from waiting import stays, until
 
 import actors
 from actors.chat import prepare_redrive
@@ -36,6 +36,7 @@ def test_a_redrive_during_the_announcement_is_delivered(world, monkeypatch):
             )
         )
         operator.start()
+        stays(lambda: states == [] and world.status("m1") == MessageStatus.PENDING, for_ms=300)
         go_on.set()
         operator.join(10)
         until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)

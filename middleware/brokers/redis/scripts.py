@@ -18,7 +18,20 @@ from middleware.errors import PipelineError, QueueFull, QueueRefused, QueueUnava
 #: Scripts that free memory or only move ids: they must run when Redis is full, else a full queue can never be drained.
 #: Redis ≥ 7 needs the flag for that; an older server refuses the first line, and then they run without it.
 DRAINING = frozenset(
-    {"fetch", "disown", "finish", "release", "renew", "tend", "announce", "announced", "discard", "purge", "stats"}
+    {
+        "fetch",
+        "disown",
+        "finish",
+        "release",
+        "renew",
+        "tend",
+        "announce",
+        "announced",
+        "withhold",
+        "discard",
+        "purge",
+        "stats",
+    }
 )
 _ALLOW_OOM = "#!lua flags=allow-oom\n"
 #: Most messages one call moves: Lua's stack bounds ``unpack``.

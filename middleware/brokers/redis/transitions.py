@@ -221,6 +221,10 @@ class Transitions:
         """Strike dead letters off the list of those to announce."""
         return int(self.scripts.run("announced", queue_name, *ids, doing=f"marking {len(ids)} letters as announced"))
 
+    def withhold(self, queue_name: str, id_: str, *, hold_ms: int) -> bool:
+        """Keep a dead letter from being announced for a time; False when somebody is telling of it right now."""
+        return bool(self.scripts.run("withhold", queue_name, id_, hold_ms, doing=f"withholding {id_}"))
+
     def redrive(self, queue_name: str, id_: str, *, body: bytes) -> str:
         """Send a dead letter again: ``redriven``, ``missing`` or ``duplicate``."""
         reply = self.scripts.run("redrive", queue_name, id_, body, doing=f"redriving {id_}")

@@ -495,3 +495,22 @@ class TestLetters:
 
         assert (moves.purge(QUEUE), moves.purge(QUEUE)) == (3, 0)
         assert depths(moves) == (0, 0, 0, 0, 1)
+
+    def test_a_withheld_letter_is_not_announced_until_the_hold_ends(self, moves, put, queue_client, keys):
+        put("a")
+        moves.finish(take(moves)[0].lease, Dead("given_up"), body=b"last")
+
+        assert moves.withhold(QUEUE, "a", hold_ms=LONG_MS)
+        assert moves.announce(QUEUE, limit=5, hold_ms=LONG_MS) == []
+        queue_client.zadd(keys.of(QUEUE, "unannounced"), {"a": 1})
+        assert [raw.id for raw in moves.announce(QUEUE, limit=5, hold_ms=LONG_MS)] == ["a"]
+
+    def test_a_letter_that_somebody_tells_of_cannot_be_withheld(self, moves, put):
+        put("a")
+        moves.finish(take(moves)[0].lease, Dead("given_up"), body=b"last")
+        moves.announce(QUEUE, limit=5, hold_ms=LONG_MS)
+
+        assert not moves.withhold(QUEUE, "a", hold_ms=LONG_MS)
+        moves.announced(QUEUE, ["a"])
+        assert moves.withhold(QUEUE, "a", hold_ms=LONG_MS)
+        assert moves.announce(QUEUE, limit=5, hold_ms=LONG_MS) == []

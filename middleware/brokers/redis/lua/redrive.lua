@@ -1,16 +1,11 @@
 -- redrive.lua — send a dead letter again, at the end of its lane, with a fresh budget of attempts.
 -- ARGV[1] id     text
 -- ARGV[2] body   bytes   the message with its attempts reset
--- Returns  'redriven' · 'missing' no such dead letter · 'duplicate' a live message has its unique key; the letter stays ·
---          'announcing' somebody is telling of it right now and would fail what a redrive has just revived; ask again
+-- Returns  'redriven' · 'missing' no such dead letter · 'duplicate' a live message has its unique key; the letter stays
 local id, body = ARGV[1], ARGV[2]
 local text = redis.call("HGET", letters, id)
 if not text then
   return "missing"
-end
-local claimed_until_ms = redis.call("ZSCORE", unannounced, id)
-if claimed_until_ms and tonumber(claimed_until_ms) > now_ms then
-  return "announcing"
 end
 local facts = cjson.decode(text).about or {}
 if facts.unique_key then
