@@ -4,6 +4,14 @@
 ``.send()``. Importing it connects to nothing, starts nothing and needs no setting.
 """
 
+import middleware
+
+if not hasattr(middleware, "default_stack"):
+    # A host's own package of that name comes first on the path; without this it is "No module named 'middleware.errors'".
+    raise ImportError(
+        f"{middleware.__file__ or 'a folder'} hides the package 'middleware' of chat-actors: rename yours, both cannot be imported"
+    )
+
 from actors.wiring import broker, on_worker_boot
 
 from actors.chat import fetch_group_info, fetch_profile_pic, send_message  # isort: skip - the broker comes first

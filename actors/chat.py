@@ -210,7 +210,7 @@ def _instance(
     instance = work.store.load_instance(name, tenant_id=chat_message.tenant_id, use_fallback=use_fallback and not bound)
     if instance is None:
         raise AuthConfig(
-            f"message {chat_message.id}: its conversation has no active instance; connect one, then redrive",
+            f"message {chat_message.id}: no active instance row of its tenant is named {name!r}; add or activate it, then redrive",
             code="no_instance",
         )
     return instance
@@ -219,7 +219,11 @@ def _instance(
 def _instance_of(work: Services, conversation: Conversation) -> Instance:
     instance = work.store.load_instance(conversation.instance_name, tenant_id=conversation.tenant_id)
     if instance is None:
-        raise AuthConfig(f"conversation {conversation.id} has no active instance; connect one", code="no_instance")
+        raise AuthConfig(
+            f"conversation {conversation.id}: no active instance row of its tenant is named "
+            f"{conversation.instance_name!r}; add or activate it, then redrive",
+            code="no_instance",
+        )
     return instance
 
 

@@ -68,12 +68,12 @@ def packages() -> Check:
     ours = Path(str(middleware.__file__)).parent
     others = sorted({str(place) for place in _places("middleware") if place.resolve() != ours.resolve()})
     if not others:
-        return ok("packages", f"middleware is {ours}")
-    return warn(
+        return ok("packages", "actors and middleware are those of chat-actors")
+    return fail(
         "packages",
         f"there is another package middleware: {', '.join(others)}",
-        why="dramatiq puts this folder in front, so that `dramatiq actors` loads the other one and fails",
-        fix="start workers with chat-actors worker, or rename the other package",
+        why="manage.py, the web processes and `dramatiq actors` put this folder in front, load the other one and fail",
+        fix="rename the other package",
     )
 
 

@@ -62,3 +62,12 @@ def test_collectstatic_works_without_redis(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_hosts_own_package_called_middleware_is_named_as_the_cause(tmp_path):
+    (tmp_path / "middleware").mkdir()
+    (tmp_path / "middleware" / "__init__.py").touch()
+    done = run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import actors")
+
+    assert done.returncode == 1
+    assert f"{tmp_path / 'middleware' / '__init__.py'} hides the package 'middleware' of chat-actors" in done.stderr

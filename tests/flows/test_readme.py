@@ -138,7 +138,7 @@ def test_a_host_without_django_delivers_a_message(newcomer, sandbox):
     assert set(exported) == {"CHAT_STORE", "CHAT_SQLITE_PATH", "REDIS_URL"}
     newcomer.environ |= {name: value for name, value in exported.items() if name != "REDIS_URL"}
     # The sandbox knows this number, and lets it in with the key of its row.
-    sandbox.admin.put_instance("line-1", token="the key of line-1")
+    sandbox.admin.put_instance("line-1", token="key-of-line-1")
     (newcomer.folder / "say.py").write_text(newcomer.file("say.py"))
 
     newcomer.run(*newcomer.command("python", "say.py"))

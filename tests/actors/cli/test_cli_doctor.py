@@ -298,12 +298,12 @@ def test_a_misspelt_variable_is_warned_of_and_a_hosts_own_is_not(checks, site, m
     assert (found["status"], found["found"]) == ("warn", "CHAT_LEASE_MSS (is CHAT_LEASE_MS meant?)")
 
 
-def test_another_package_called_middleware_is_warned_of(checks, site, monkeypatch, tmp_path):
+def test_another_package_called_middleware_is_a_failure(checks, site, monkeypatch, tmp_path):
     (tmp_path / "middleware").mkdir()
     (tmp_path / "middleware" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
 
-    assert checks()["packages"]["status"] == "warn"
+    assert checks()["packages"]["status"] == "fail"
 
 
 def test_dramatiqs_own_sentry_integration_is_warned_of(checks, site, monkeypatch):
