@@ -62,9 +62,14 @@ def test_two_worker_processes_run_each_slot_once(start_workers, queue_client, lo
     until(lambda: log.read_text().count("scheduler.started") == 2, within_ms=30_000)
     until(lambda: latest(queue_client, "chat:queue:__memory__", count=5), within_ms=10_000)
 
-    # A mark for each slot that was sent and a run for each mark: two entries, two minutes at most.
-    until(lambda: count("done") == count("enqueued") == queue_client.zcard("chat:queue:__ticks__"), within_ms=10_000)
-    stays(lambda: count("enqueued") in (2, 4), for_ms=700)
+    def marks() -> int:
+        return queue_client.zcard("chat:queue:__ticks__")
+
+    # A slot is enqueued, then marked; a minute may turn at any time, and then both entries are under way.
+    stays(lambda: count("enqueued") <= marks() + 2, for_ms=700)
+    # A mark for each slot that was sent and a run for each mark: one that was sent twice would have two runs for ever.
+    until(lambda: count("done") == count("enqueued") == marks(), within_ms=10_000)
+    assert 2 <= count("enqueued") <= 6
     assert count("dead") == 0
     assert "Traceback" not in log.read_text()
 
