@@ -22,6 +22,7 @@ class LossyRedis:
         self.lost = 0
         self._client = client
         self._losing: dict[str, int] = {}
+        self._requests_seen: list[bytes] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -29,13 +30,17 @@ class LossyRedis:
 
     def lose(self, script: str, times: int = 1) -> None:
         """Lose the reply of the next ``times`` calls of a script: it runs, and the connection is cut."""
-        source = scripts.source(script)
-        for text in (source, scripts._ALLOW_OOM + source):
+        for flagged in (False, True):
             # Known to the server: else the reply that is lost is the one that asks for its text.
             with contextlib.suppress(redis.ResponseError):
-                self._client.script_load(text)
+                self._client.script_load(scripts.source(script, flagged=flagged).text)
         with self._lock:
             self._losing[script] = times
+
+    def seen(self, script: str) -> int:
+        """How often a script was called through here."""
+        with self._lock:
+            return sum(request.count(digest) for request in self._requests_seen for digest in _digests(script))
 
     def __enter__(self) -> "LossyRedis":
         threading.Thread(target=self._accept, daemon=True).start()
@@ -66,6 +71,7 @@ class LossyRedis:
 
     def _is_to_lose(self, request: bytes) -> bool:
         with self._lock:
+            self._requests_seen.append(request)
             for script, left in self._losing.items():
                 if left > 0 and any(digest in request for digest in _digests(script)):
                     self._losing[script] -= 1
@@ -75,10 +81,9 @@ class LossyRedis:
 
 
 def _digests(script: str) -> list[bytes]:
-    source = scripts.source(script)
     return [
-        sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-        for text in (source, scripts._ALLOW_OOM + source)
+        sha1(scripts.source(script, flagged=flagged).text.encode(), usedforsecurity=False).hexdigest().encode()
+        for flagged in (False, True)
     ]
 
 

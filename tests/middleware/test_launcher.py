@@ -13,6 +13,7 @@ from waiting import stays, until
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.errors import ExitCode
 from middleware.launcher import KILL_GRACE_MS, RESPAWN_CAP_MS, respawn_delay_ms
+from middleware.worker_process import ask_for_another
 
 pytestmark = [pytest.mark.redis, pytest.mark.process]
 
@@ -109,9 +110,10 @@ def test_a_refusal_does_not_end_a_launcher_whose_other_worker_works(crew):
 def test_a_worker_that_cannot_reach_its_redis_is_tried_until_patience_ends(crew):
     (crew.here / "refuses").write_text(str(int(ExitCode.UNAVAILABLE)))
 
-    launcher = crew.launch(patience_ms=1_500)
+    # Long enough for a second start on a machine that is slow to start the first.
+    launcher = crew.launch(patience_ms=4_000)
 
-    assert launcher.wait(20) == ExitCode.UNAVAILABLE
+    assert launcher.wait(60) == ExitCode.UNAVAILABLE
     assert len(crew.notes("boots")) >= 2
 
 
@@ -231,3 +233,47 @@ def test_a_host_that_takes_sigterm_for_itself_is_drained_all_the_same(crew):
 
     assert launcher.wait(4) == ExitCode.OK
     assert len(crew.notes("finished")) == 1
+
+
+# -- a worker that wants to be replaced ------------------------------------------------------------------------------
+
+
+def test_a_worker_that_asks_for_another_drains_and_is_replaced_at_once(crew):
+    launcher = crew.launch()
+    [old] = crew.pids()
+    crew.send("last", "running", 1.0)
+    until(lambda: crew.notes("begun"), within_ms=5_000)
+
+    crew.send("grow", "asked")
+
+    until(lambda: crew.notes("asked") == [f"{old}:True"], within_ms=5_000)
+    until(lambda: crew.notes("running") and len(crew.notes("boots")) == 2, within_ms=15_000)
+    assert crew.pids().isdisjoint({old})
+    assert crew.notes("begun") == ["running"]
+    assert launcher.poll() is None
+    log = (crew.here / "log").read_text()
+    assert "worker.respawns" not in log
+
+
+def test_workers_that_ask_together_are_replaced_one_after_another(crew):
+    crew.launch(processes=2)
+    old = set(crew.pids(2))
+    for _ in range(200):
+        if {int(note.split(":")[0]) for note in crew.notes("asked")} == old:
+            break
+        asked = len(crew.notes("asked"))
+        crew.send("grow", "asked")
+        until(lambda asked=asked: len(crew.notes("asked")) > asked, within_ms=5_000)
+
+    until(lambda: {entry.worker.pid for entry in crew.alive()}.isdisjoint(old), within_ms=30_000)
+    crew.pids(2)
+
+    log = (crew.here / "log").read_text().splitlines()
+    steps = [line.rpartition(":")[2] for line in log if line.endswith(("worker.draining", "worker.ready"))]
+    # Two that start, then for each old one: it drains, and only when its successor runs the next one does.
+    assert steps[:2] == ["worker.ready"] * 2
+    assert steps[2:6] == ["worker.draining", "worker.ready", "worker.draining", "worker.ready"]
+
+
+def test_a_process_without_a_launcher_is_told_that_nobody_would_replace_it():
+    assert ask_for_another() is False

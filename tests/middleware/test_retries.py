@@ -14,12 +14,18 @@ from dramatiq.middleware import Shutdown, TimeLimitExceeded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middleware.errors import Described, QueueUnavailable, Snooze
-from middleware.outcomes import Dead, PutBack, Retry
-from middleware.retries import MAX_FAILURES, MAX_FRAMES, Retries, RetryPolicy, code_of, decide
+from middleware.errors import Described, QueueUnavailable, Snooze, ask_for_another
+from middleware.outcomes import Dead, Outcome, PutBack, Retry
+from middleware.retries import AFTER_OPEN, MAX_FAILURES, MAX_FRAMES, Retries, RetryPolicy, Tried, code_of
+from middleware.retries import decide as decide_by
 
 SECRET = "Olá Maria, +5511988887777"
 HALF: dict[str, Any] = {"attempt": 1, "max_attempts": 3, "draw": 0.5, "base_ms": 1_000, "cap_ms": 60_000}
+
+
+def decide(error: BaseException, *, max_attempts: int, draw: float, base_ms: int, cap_ms: int, **tried: int) -> Outcome:
+    policy = RetryPolicy(max_attempts=max_attempts, base_ms=base_ms, cap_ms=cap_ms)
+    return decide_by(error, Tried(**tried), policy, draw=draw)
 
 
 class Hopeless(Described):
@@ -85,7 +91,7 @@ def test_a_permanent_error_is_dead_at_the_first_attempt_with_its_code_as_reason(
 
 
 @pytest.mark.parametrize(
-    ("error", "attempt"), [(Flaky(""), 3), (OnceOnly(""), 1), (KeyError(), 3), (RetryRequest(), 3)]
+    ("error", "attempt"), [(Flaky(""), 3), (OnceOnly(""), 1), (OnceOnly(""), 3), (KeyError(), 3), (RetryRequest(), 3)]
 )
 def test_when_no_attempt_is_left_the_last_code_stays_in_the_evidence(error, attempt):
     outcome = decide(error, **{**HALF, "attempt": attempt})
@@ -99,6 +105,64 @@ def test_an_error_worth_more_attempts_than_its_actor_gets_the_actors():
         max_attempts: ClassVar[int | None] = 99
 
     assert isinstance(decide(Stubborn(""), **{**HALF, "attempt": 3}), Dead)
+
+
+def test_what_only_another_run_can_tell_gets_one_after_the_last_attempt():
+    class Open(Flaky):
+        needs_another: ClassVar[bool] = True
+
+    assert isinstance(decide(Open(""), **{**HALF, "attempt": 99}), Retry)
+
+
+@pytest.mark.parametrize("error", [KeyError("row"), TimeLimitExceeded("late")])
+def test_an_error_of_any_class_may_need_another_run(error):
+    ask_for_another(error)
+
+    assert isinstance(decide(error, **{**HALF, "attempt": 99}), Retry)
+
+
+@pytest.mark.parametrize("error", [Flaky(""), KeyError("row")])
+def test_who_finds_out_about_an_open_end_has_a_few_attempts_for_it(error):
+    """The gateway is asked in the very minute of its restart: that is no reason to bother a person."""
+    left = [decide(error, **{**HALF, "attempt": attempt}, open_at=3) for attempt in range(4, 4 + AFTER_OPEN)]
+
+    assert [type(outcome) for outcome in left] == [*[Retry] * (AFTER_OPEN - 1), Dead]
+
+
+def test_an_open_end_long_before_the_last_attempt_gives_none_in_addition():
+    assert isinstance(decide(Flaky(""), **{**HALF, "attempt": 9, "max_attempts": 9}, open_at=2), Dead)
+
+
+class Twice(Flaky):
+    code = "twice"
+    max_attempts: ClassVar[int | None] = 2
+
+
+def test_of_a_cause_that_is_worth_few_attempts_only_its_own_failures_count(broker):
+    """Two bad moments of a proxy leave the three attempts of a session that must be built anew."""
+    retries, proxy = policy(max_attempts=8), None
+    outcomes = []
+    for error in (Flaky(""), Flaky(""), Twice(""), KeyError("row"), Twice("")):
+        proxy = run(broker, retries, error, proxy)
+        outcomes.append(type(proxy.outcome))
+
+    assert outcomes == [Retry, Retry, Retry, Retry, Dead]
+    assert proxy.outcome.evidence["attempts"] == 5
+
+
+def test_a_step_that_is_done_forgets_its_causes_and_open_ends(broker):
+    retries = policy(max_attempts=2)
+    error = KeyError("row")
+    ask_for_another(error)
+    proxy = run(broker, retries, Twice(""))
+    proxy = run(broker, retries, error, proxy)
+    assert (proxy.options["causes"], proxy.options["open_at"]) == ({"twice": 1}, 2)
+    proxy = run(broker, retries, Snooze("next step", delay_ms=0, renews=True), proxy)
+
+    proxy = run(broker, retries, Twice(""), proxy)
+
+    assert isinstance(proxy.outcome, Retry)
+    assert "open_at" not in proxy.options
 
 
 @pytest.mark.parametrize("error", [Snooze("wait", delay_ms=1), RateLimitExceeded("wait"), Shutdown("wait")])
@@ -257,6 +321,15 @@ def test_being_put_back_uses_no_attempt(broker):
     assert proxy is not None
     assert proxy.outcome == PutBack(5, "snoozed")
     assert proxy.options == {"put_backs": {"count": 30, "code": "snoozed"}}
+
+
+def test_a_step_that_is_done_renews_the_attempts(broker):
+    proxy = run(broker, policy(max_attempts=2), Flaky("first"))
+    proxy = run(broker, policy(max_attempts=2), Snooze("next step", delay_ms=0, renews=True), proxy)
+    proxy = run(broker, policy(max_attempts=2), Flaky("second"), proxy)
+
+    assert isinstance(proxy.outcome, Retry)
+    assert [failure["code"] for failure in proxy.options["failures"]] == ["flaky", "flaky"]
 
 
 def test_throws_only_keeps_dramatiqs_log_quiet(broker):

@@ -61,7 +61,7 @@ def test_an_event_about_our_messages_keeps_ids_classes_and_places_only():
     assert second["value"] == "row m-1 has [hidden] and [hidden]"
     assert second["stacktrace"]["frames"] == [{"module": "actors.chat", "function": "f"}]
     assert event["contexts"]["dramatiq"]["data"] == {"actor_name": "send"}
-    assert event["logentry"] == {"message": "failed %s"}
+    assert event["logentry"] == {"message": "failed %s", "params": ["[hidden]"]}
 
 
 def test_an_event_of_the_host_loses_only_keys_and_the_variables_of_our_frames():

@@ -10,6 +10,7 @@ from typing import Any
 import dramatiq
 import pytest
 import redis
+from broker_world import working
 from dramatiq import Middleware, Worker
 from dramatiq.middleware import CurrentMessage, TimeLimitExceeded
 from waiting import until
@@ -22,11 +23,17 @@ from middleware.brokers.redis.machinery import CarrierOptions
 from middleware.brokers.redis.pin import kwargs_for_db
 from middleware.dead_letter import DeadLetterAnnouncer
 from middleware.errors import Described, Snooze
+from middleware.finished import FinishedLog
+from middleware.health import Health
 from middleware.letters import DeadLetter, DeadLetters
+from middleware.metrics import Metrics
 from middleware.retries import Retries, RetryPolicy
 from middleware.sentry import SentryScope
+from middleware.sentry_crons import SentryCrons
+from middleware.sentry_traces import SentryTraces
 from middleware.ticks import Ticks
 from middleware.time_limit import TimeLimit
+from middleware.tracing import Tracing
 
 pytestmark = pytest.mark.redis
 
@@ -69,13 +76,8 @@ class Stack:
 
     @contextmanager
     def working(self, *, threads: int = 1) -> Iterator[Worker]:
-        self.broker.emit_after("process_boot")
-        worker = Worker(self.broker, worker_threads=threads, worker_timeout=50)
-        worker.start()
-        try:
+        with working(self.broker, threads=threads, boots=True) as worker:
             yield worker
-        finally:
-            worker.stop(timeout=5_000)
 
 
 @pytest.fixture
@@ -88,8 +90,14 @@ def stack(redis_server: EmbeddedRedis, queue_client: redis.Redis) -> Iterator[St
 def test_the_order_of_the_stack_is_the_one_that_was_proven():
     assert [type(one) for one in default_stack()] == [
         SentryScope,
+        Tracing,
+        SentryTraces,
+        SentryCrons,
         CurrentMessage,
         DeadLetterAnnouncer,
+        Health,
+        Metrics,
+        FinishedLog,
         Ticks,
         Retries,
         TimeLimit,

@@ -5,8 +5,8 @@ polling, no per-process heartbeat, no client clock, no ``KEYS``. ``actors.wiring
 passes Dramatiq's own tests.
 """
 
-import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -15,24 +15,24 @@ import dramatiq
 import redis
 from dramatiq import Message, Middleware
 from dramatiq.broker import Broker
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.encoder import Encoder, JSONEncoder
-from dramatiq.errors import BrokerConnectionError, DecodeError, QueueJoinTimeout
+from dramatiq.encoder import Encoder
+from dramatiq.errors import DecodeError, QueueJoinTimeout
 from dramatiq.middleware import Retries as StockRetries
 
 from middleware.brokers.redis import connections
 from middleware.brokers.redis.consumer import CarriedMessage, CarrierConsumer
+from middleware.brokers.redis.hooks import HookedBroker, Hooks
+from middleware.brokers.redis.lifecycle import Lifecycle
 from middleware.brokers.redis.machinery import CarrierOptions, Machinery
-from middleware.brokers.redis.transitions import Fetch, Lease, Transitions
-from middleware.brokers.redis.wire import message_of
+from middleware.brokers.redis.rounds import Ticket
+from middleware.brokers.redis.transitions import Transitions
+from middleware.brokers.redis.values import NOWHERE, Enqueued, Fetch, Fetched, NewMessage, Routing, Tended
+from middleware.brokers.redis.wire import WireEncoder, fields_of, message_of, new_id, with_id
 from middleware.clock import Clock, SystemClock
-from middleware.errors import PipelineError
-from middleware.outcomes import Dead, Outcome, PutBack, Retry
-
-logger = logging.getLogger(__name__)
+from middleware.outcomes import Retry
 
 
-class CarrierBroker(RedisBroker):
+class CarrierBroker(HookedBroker):
     """Carries messages with leases, lanes, delays and dead letters kept by Redis. Safe to share between threads.
 
     Give ``url`` or ``connect``. Nothing is connected before the first command, and neither ``connect`` nor ``options`` is
@@ -49,20 +49,22 @@ class CarrierBroker(RedisBroker):
         namespace: str | None = None,
         clock: Clock | None = None,
     ) -> None:
+        # Broker.__init__ adds middleware, and so emits.
+        self.hooks = Hooks()
         # Deliberately not RedisBroker.__init__: it builds a client and registers the stock scripts at once.
         Broker.__init__(self, middleware=middleware)
         self.broker_id = str(uuid4())
         self.queues: set[str] = set()
         self.clock = clock or SystemClock()
         # Ours belongs to this broker; a bare one follows Dramatiq's global encoder, as its tests expect.
-        self.encoder: Encoder | None = None if options is None else JSONEncoder()
+        self.encoder: Encoder | None = None if options is None else WireEncoder()
         # Stock's dice are gone: care is the keeper's, on a clock. Set, a size is counted after a full round of care.
         self.maintenance_chance = 0
         #: Stock's name for the age limit of dead letters, in milliseconds; None = the options'.
         self.dead_message_ttl: int | None = None
         self._make_options = options or (lambda: CarrierOptions(namespace=namespace or "dramatiq"))
         self._connect = connect or (lambda: connections.kwargs_of(url or ""))
-        self.add_middleware(_Lifecycle())
+        self.add_middleware(Lifecycle(lambda: self.machinery))
 
     @cached_property
     def options(self) -> CarrierOptions:
@@ -104,8 +106,6 @@ class CarrierBroker(RedisBroker):
         """Whether some middleware decides what a failure means; without one a failed message counts as done, as in stock."""
         return any(isinstance(one, StockRetries) or getattr(one, "decides_outcomes", False) for one in self.middleware)
 
-    # -- Dramatiq's broker ----------------------------------------------------------------------------------------
-
     @property
     def consumer_class(self) -> type[CarrierConsumer]:
         """Stock's extension point."""
@@ -130,20 +130,44 @@ class CarrierBroker(RedisBroker):
     def enqueue(self, message: "Message[Any]", *, delay: int | None = None) -> "Message[Any]":
         """Enqueue a message; ``delay`` in milliseconds, without an upper bound.
 
-        Options read: ``lane``, ``group``, ``unique_key``, and ``enqueue_id`` to make a repeated enqueue harmless. With a
-        unique key that a live message has, that message is returned and nothing is enqueued.
+        Options read: ``lane``, ``group``, ``dead_holds_lane``; ``unique_key``, ``unique_for`` (ms, also when it is over),
+        ``unique_until`` (``start`` or ``finish``); ``tick``; and ``enqueue_id`` to make a repeated enqueue harmless. With a
+        unique key that is taken the message that has it is returned and nothing is enqueued.
 
         Raises:
             QueueUnavailable, QueueFull, QueueRefused: nothing is known to be enqueued; see ``middleware.errors``.
         """
         if isinstance(message, CarriedMessage):
             return self._again(message, delay_ms=delay or 0)
-        id_ = str(message.options.get("enqueue_id") or uuid4())
-        message = message.copy(options={"redis_message_id": id_})
+        return self.put(message, delay=delay)[0]
+
+    def put(self, message: "Message[Any]", *, delay: int | None = None) -> "tuple[Message[Any], Enqueued]":
+        """The same, and what became of it."""
+        message = self._with_id(message)
         self.emit_before("enqueue", message, delay)
-        stored = self.do_enqueue(message.queue_name, id_, self.encode(message), delay or 0, message.options)
-        if stored is not None:
-            return stored
+        new = self._new(message, delay_ms=delay or 0)
+        enqueued = self.transitions.enqueue_many(message.queue_name, [new])[0]
+        return self._after_enqueue(message, delay, enqueued), enqueued
+
+    def _with_id(self, message: "Message[Any]") -> "Message[Any]":
+        return with_id(message, str(message.options.get("enqueue_id") or new_id()))
+
+    def _new(self, message: "Message[Any]", *, delay_ms: int) -> NewMessage:
+        options = message.options
+        tick = options.get("tick")
+        return NewMessage(
+            id=options["redis_message_id"],
+            body=self.encode(message),
+            delay_ms=max(0, delay_ms),
+            routing=Routing.of(options["redis_message_id"], options),
+            unique_for_ms=int(options.get("unique_for") or 0),
+            tick="" if tick is None else f"{message.actor_name}@{tick}",
+        )
+
+    def _after_enqueue(self, message: "Message[Any]", delay: int | None, enqueued: Enqueued) -> "Message[Any]":
+        if enqueued.state == "duplicate":
+            id_ = {"redis_message_id": enqueued.id}
+            return (self.decode(enqueued.body) if enqueued.body else message).copy(options=id_)
         self.emit_after("enqueue", message, delay)
         return message
 
@@ -155,22 +179,32 @@ class CarrierBroker(RedisBroker):
         self.emit_after("enqueue", message, delay_ms)
         return message  # type: ignore[return-value]  # Dramatiq treats its proxy as a message
 
-    def send_many(self, messages: Iterable["Message[Any]"]) -> list["Message[Any]"]:
-        """Enqueue several messages in order; the hooks run for each."""
-        return [self.enqueue(message) for message in messages]
+    def send_many(self, messages: Iterable["Message[Any]"], *, delay: int | None = None) -> list["Message[Any]"]:
+        """Enqueue messages, those of a queue in their order, many per round trip; the hooks run for each.
 
-    # -- the steps, one script each -------------------------------------------------------------------------------
+        ``delay`` in milliseconds, for all of them.
+
+        Raises:
+            QueueUnavailable, QueueFull, QueueRefused: some may be enqueued. Messages with an ``enqueue_id`` or a unique key may
+                be sent again without harm.
+        """
+        prepared = [self._with_id(message) for message in messages]
+        for message in prepared:
+            self.emit_before("enqueue", message, delay)
+        by_queue: dict[str, list[int]] = {}
+        for place, message in enumerate(prepared):
+            by_queue.setdefault(message.queue_name, []).append(place)
+        for queue_name, places in by_queue.items():
+            new = [self._new(prepared[place], delay_ms=delay or 0) for place in places]
+            for place, enqueued in zip(places, self.transitions.enqueue_many(queue_name, new), strict=True):
+                prepared[place] = self._after_enqueue(prepared[place], delay, enqueued)
+        return prepared
 
     def do_enqueue(
         self, queue_name: str, id_: str, body: bytes, delay_ms: int = 0, options: dict[str, Any] | None = None
-    ) -> "Message[Any] | None":
-        """Enqueue encoded bytes; returns the live message when the unique key was taken."""
-        enqueued = self.transitions.enqueue(queue_name, id_, body, delay_ms=delay_ms, options=options)
-        if enqueued.state == "duplicate" and enqueued.body is not None:
-            return self.decode(enqueued.body)
-        if delay_ms == 0:
-            self.machinery.ring(queue_name)
-        return None
+    ) -> Enqueued:
+        """Enqueue encoded bytes."""
+        return self.transitions.enqueue(queue_name, id_, body, delay_ms=delay_ms, options=options)
 
     def do_fetch(self, queue_name: str, limit: int) -> Fetch:
         """Take up to ``limit`` messages that may run now."""
@@ -179,65 +213,40 @@ class CarrierBroker(RedisBroker):
     def do_ack(self, queue_name: str, id_: str) -> bool:
         """Write what was decided for a message in hand; False when there is nothing to write or it was stale.
 
-        Repeatable: after a lost connection Dramatiq calls it again.
+        Under a worker it is handed over to be written, and tried until it is; elsewhere the caller waits, and may call again
+        after a lost connection.
         """
-        found = self.machinery.in_flight.settlement(id_)
-        if found is None:
+        machinery, worker = self.machinery, self.machinery.worker
+        settlement = machinery.in_flight.settlement(id_, hands_over=worker is not None)
+        if settlement is None:
             return False
-        lease, settlement = found
-        try:
-            applied = self.transitions.finish(lease, settlement.outcome, body=settlement.body)
-        except BrokerConnectionError:
-            # Dramatiq calls again; until then the lease is renewed, so nobody else runs it.
-            raise
-        except PipelineError:
-            # It will not call again: let the lease run out, the message comes back and is counted.
-            self.machinery.in_flight.drop(lease)
-            raise
-        self.machinery.in_flight.drop(lease)
-        self._after_finish(lease, settlement.outcome, applied=applied)
+        if worker is not None:
+            machinery.exchange.post(settlement, is_idle=worker.work_queue.empty())
+            return True
+        applied = machinery.exchange.settle(settlement)
+        machinery.written(Ticket(settlement, applied=applied))
         return applied
 
     def do_nack(self, queue_name: str, id_: str) -> bool:
         """Write what was decided for a refused message in hand: see :meth:`do_ack`."""
         return self.do_ack(queue_name, id_)
 
-    def _after_finish(self, lease: Lease, outcome: Outcome, *, applied: bool) -> None:
-        if not applied:
-            logger.warning("message.finish_was_stale", extra={"redis_message_id": lease.id, "queue": lease.queue_name})
-        elif isinstance(outcome, Dead):
-            self.machinery.tell_unannounced(lease.queue_name)
-        elif isinstance(outcome, Retry | PutBack):
-            self.machinery.waiter.due(lease.queue_name, outcome.delay_ms)
-
     def do_qsize(self, queue_name: str) -> int:
         """Messages that are not finished: ready, delayed, waiting and in flight."""
         if self.maintenance_chance:
-            self._tend_all(queue_name)
-        stats = self.transitions.stats([queue_name])[0]
-        return stats.ready + stats.delayed + stats.in_flight + stats.waiting_in_lane
+            while any(tended.dropped for tended in self._tend(queue_name)):
+                pass
+        return self.transitions.stats([queue_name])[0].unfinished
 
-    def _tend_all(self, queue_name: str) -> None:
-        options = self.options
-        while any(
-            tended.dropped
-            for tended in self.transitions.tend(
-                [queue_name],
-                max_deliveries=options.max_deliveries,
-                dead_max_age_ms=options.dead_max_age_ms if self.dead_message_ttl is None else self.dead_message_ttl,
-                dead_max=options.dead_max,
-            )
-        ):
-            pass
+    def _tend(self, queue_name: str) -> list[Tended]:
+        ttl_ms, kept = self.dead_message_ttl, self.options.memory
+        kept = kept if ttl_ms is None else replace(kept, dead_max_age_ms=ttl_ms)
+        careful = Transitions(self.transitions.scripts, memory=kept)
+        return careful.tend([queue_name], max_deliveries=self.options.max_deliveries)
 
     def flush(self, queue_name: str) -> None:
         """Drop all live messages of a queue; dead letters stay."""
         self.transitions.purge(queue_name)
-
-    def flush_all(self) -> None:
-        """Drop all live messages of all declared queues."""
-        for queue_name in self.queues:
-            self.flush(queue_name)
 
     def join(self, queue_name: str, *, interval: int = 100, timeout: int | None = None) -> None:
         """Wait until a queue has no unfinished message; for tests. Times in milliseconds.
@@ -251,11 +260,9 @@ class CarrierBroker(RedisBroker):
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
             self.clock.wait(interval / 1000, until=self.machinery.stopping)
 
-    # -- bytes ----------------------------------------------------------------------------------------------------
-
     def encode(self, message: "Message[Any]") -> bytes:
         """Bytes of a message; the encoder belongs to the broker, a bare one uses Dramatiq's global encoder."""
-        return (self.encoder or dramatiq.get_encoder()).encode(message.asdict())
+        return (self.encoder or dramatiq.get_encoder()).encode(fields_of(message))
 
     def decode(self, body: bytes) -> "Message[Any]":
         """Message of bytes.
@@ -268,33 +275,25 @@ class CarrierBroker(RedisBroker):
         except Exception as error:
             raise DecodeError("not a message", body, error) from error  # type: ignore[no-untyped-call]
 
+    def message_of(self, fetched: Fetched, *, queue_name: str) -> "Message[Any]":
+        """Message that was handed out, with what Redis keeps beside its bytes.
+
+        Raises:
+            DecodeError: they are not one.
+        """
+        message = self.decode(fetched.body)
+        options = message.options
+        options["redis_message_id"] = fetched.lease.id
+        if fetched.routing is not NOWHERE:
+            options.update(fetched.routing.options())
+        # eta is a fact of the queue here; Dramatiq's worker would wait for it a second time.
+        options.pop("eta", None)
+        # A stock producer's delayed message names its delay queue.
+        return message if message.queue_name == queue_name else message.copy(queue_name=queue_name)
+
     def close(self) -> None:
         """End the threads and give back connections. Repeatable; a later command connects again."""
         machinery = self.__dict__.pop("machinery", None)
         self.__dict__.pop("options", None)
         if machinery is not None:
             machinery.close()
-
-
-class _Lifecycle(Middleware):
-    """Ties the carrier's threads to the life of Dramatiq's worker."""
-
-    def before_worker_boot(self, broker: Broker, worker: dramatiq.Worker) -> None:
-        assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
-        if broker.options.pinned_db is not None:
-            connections.refuse_unpinned(broker.client, db=broker.options.pinned_db)
-        # One message per thread, unless somebody asked for a prefetch other than Dramatiq's default.
-        asked = worker.queue_prefetch != min(worker.worker_threads * 2, 65535)
-        broker.machinery.in_flight.capacity = worker.queue_prefetch if asked else worker.worker_threads
-        broker.machinery.sign_in(threads=worker.worker_threads, queue_names=worker.consumer_whitelist or broker.queues)
-        broker.machinery.keeper.start()
-
-    def before_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
-        assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
-        # Consumers outlive the draining threads: what they fetched now would lie here until the last of those is done.
-        broker.machinery.in_flight.capacity = 0
-
-    def after_worker_shutdown(self, broker: Broker, worker: dramatiq.Worker) -> None:
-        assert isinstance(broker, CarrierBroker)  # noqa: S101 - it added us itself
-        broker.machinery.release_all()
-        broker.machinery.sign_out()

@@ -14,7 +14,6 @@ from redis.connection import parse_url
 from redis.retry import Retry as ClientRetry
 
 from middleware.brokers.redis.scripts import translated
-from middleware.brokers.redis.waiter import BLOCK_S
 from middleware.errors import ExitCode, Refusal
 
 logger = logging.getLogger(__name__)
@@ -22,6 +21,8 @@ logger = logging.getLogger(__name__)
 #: A command that has no answer by then has failed, in seconds. Scripts are repeated once, so a send is refused in under five.
 SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
+#: Longest that a blocking client blocks, in seconds.
+BLOCK_S = 5.0
 #: Connections of one process, in all threads; a thread waits for a free one rather than failing.
 MAX_CONNECTIONS = 64
 

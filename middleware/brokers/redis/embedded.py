@@ -1,6 +1,6 @@
 """Start a Redis of our own: no installation, no configuration, nothing left behind.
 
-Used by the test suite and by ``make demo``; never by a worker in production.
+Used by the test suite, by ``make demo`` and to open a snapshot (``middleware.backup_rdb``); never by a worker in production.
 """
 
 import os
@@ -87,6 +87,7 @@ class EmbeddedRedis:
         persist: keep an append-only file, fsynced with every write; otherwise nothing is written.
         options: further lines of its configuration, e.g. ``{"maxmemory": "20mb"}``.
         binary: the ``redis-server`` to run; None takes :func:`find_binary`.
+        ready_within_s: longest wait until it answers, in seconds; one that finds a large file there needs long.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class EmbeddedRedis:
         persist: bool = False,
         options: Mapping[str, str] | None = None,
         binary: Path | None = None,
+        ready_within_s: float = READY_WITHIN_S,
     ) -> None:
         self.binary = binary or find_binary()
+        self._ready_within_s = ready_within_s
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-redis-"))
         self.socket_path = self.directory / "redis.sock" if unix_socket else None
@@ -202,7 +205,7 @@ class EmbeddedRedis:
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:
         """Whether it answers PING before the time is up; False at once when the process ends."""
-        end_s = monotonic() + READY_WITHIN_S
+        end_s = monotonic() + self._ready_within_s
         with closing(self.client(0)) as client:
             while monotonic() < end_s:
                 try:

@@ -1,23 +1,16 @@
-"""What this process has in its hands: leases, free threads, and who waits for one.
+"""What this process has in its hands: leases, and how many more messages it has threads for.
 
-Filled by consumers, emptied by acknowledgements, renewed by the keeper. Prefetch equals idle threads: what was fetched has
-a thread to run on, so a crash counts only messages that ran.
+Filled and emptied by ``exchange``, renewed by the keeper. Prefetch equals idle threads: what was fetched has a thread to run
+on, so a crash counts only messages that ran.
 """
 
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from middleware.brokers.redis.transitions import Lease
+from middleware.brokers.redis.transitions import Settlement
+from middleware.brokers.redis.values import Fetched, Lease
 from middleware.clock import Clock
-from middleware.outcomes import Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What became of a message, decided and not yet written."""
-
-    outcome: Outcome
-    body: bytes
 
 
 @dataclass(slots=True)
@@ -28,6 +21,7 @@ class Held:
     expires_boot_ms: int
     lost: bool = False
     settlement: Settlement | None = None
+    is_handed_over: bool = False
 
 
 class InFlight:
@@ -38,34 +32,39 @@ class InFlight:
         self.lease_ms = lease_ms
         #: Most messages in hand, over all queues; None until a worker says how many threads it has.
         self.capacity: int | None = None
+        #: Set whenever a place becomes free; who waits for one clears it first.
+        self.place_is_free = threading.Event()
+        #: Queues whose messages are slow, and how many of them together may be in hand; None = no bound of their own.
+        self.slow_queues: frozenset[str] = frozenset()
+        self.slow_capacity: int | None = None
+        self._slow = 0
         self._held: dict[str, Held] = {}
-        self._reserved = 0
-        self._waiting: set[threading.Event] = set()
         self._lock = threading.Lock()
 
-    def reserve(self, wanted: int, *, bell: threading.Event) -> int:
-        """Set aside up to ``wanted`` places for a fetch; with none free, ``bell`` is rung when one is."""
+    def room(self, *, leaving: int = 0) -> int | None:
+        """How many more it can take once ``leaving`` of them are gone; None = no bound."""
         with self._lock:
-            free = wanted if self.capacity is None else self.capacity - len(self._held) - self._reserved
-            granted = max(0, min(wanted, free))
-            if granted == 0:
-                self._waiting.add(bell)
-            self._reserved += granted
-            return granted
+            return None if self.capacity is None else max(0, self.capacity - len(self._held) + leaving)
 
-    def fill(self, leases: list[Lease], *, reserved: int, asked_boot_ms: int) -> None:
-        """Turn a reservation into leases in hand; places that stayed empty are free again.
+    def slow_room(self, *, leaving: int = 0) -> int | None:
+        """The same for slow queues alone; None = what :meth:`room` says."""
+        with self._lock:
+            return None if self.slow_capacity is None else max(0, self.slow_capacity - self._slow + leaving)
 
-        ``asked_boot_ms`` is when the fetch was asked for: the server counts from later, so the lease surely lasts that long.
+    def takes(self, queue_name: str) -> bool:
+        """Whether a message of this queue may be fetched as far as slow queues go."""
+        return queue_name not in self.slow_queues or self.slow_room() != 0
+
+    def take(self, messages: Iterable[Fetched], *, asked_boot_ms: int) -> None:
+        """Have messages in hand.
+
+        ``asked_boot_ms`` is when they were asked for: the server counts from later, so the lease surely lasts that long.
         """
         expires_boot_ms = asked_boot_ms + self.lease_ms
         with self._lock:
-            self._reserved -= reserved
-            for lease in leases:
-                self._held[lease.id] = Held(lease, expires_boot_ms)
-            spare = reserved > len(leases)
-        if spare:
-            self._ring()
+            for one in messages:
+                self._held[one.lease.id] = Held(one.lease, expires_boot_ms)
+                self._slow += one.lease.queue_name in self.slow_queues
 
     def settle(self, lease: Lease, settlement: Settlement) -> None:
         """Note what became of a message; it stays in hand, and its lease is renewed, until that is written."""
@@ -74,46 +73,58 @@ class InFlight:
             if held is not None and held.lease.token == lease.token:
                 held.settlement = settlement
 
-    def settlement(self, id_: str) -> tuple[Lease, Settlement] | None:
-        """What is to be written for a message; None when it is not in hand (any more) or nothing is decided."""
+    def settlement(self, id_: str, *, hands_over: bool = False) -> Settlement | None:
+        """What is to be written for a message; None when it is not in hand (any more) or nothing is decided.
+
+        ``hands_over``: whoever asks has it written, so the next to ask is told None.
+        """
         with self._lock:
             held = self._held.get(id_)
-            return (held.lease, held.settlement) if held is not None and held.settlement is not None else None
+            if held is None or held.is_handed_over:
+                return None
+            held.is_handed_over = hands_over and held.settlement is not None
+            return held.settlement
 
-    def drop(self, lease: Lease) -> None:
-        """Let go of a message whose outcome is written (or which is another's)."""
+    def drop(self, leases: Sequence[Lease], *, tells: bool = True) -> None:
+        """Let go of messages whose outcome is written (or which are another's); ``tells`` False: the places are taken next."""
         with self._lock:
-            held = self._held.get(lease.id)
-            if held is not None and held.lease.token == lease.token:
-                del self._held[lease.id]
-        self._ring()
+            for lease in leases:
+                held = self._held.get(lease.id)
+                if held is not None and held.lease.token == lease.token:
+                    del self._held[lease.id]
+                    self._slow -= lease.queue_name in self.slow_queues
+        if tells:
+            self.place_is_free.set()
 
-    def _ring(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, set()
-        for bell in waiting:
-            bell.set()
+    def leases(self, *, unsettled: bool = False) -> dict[str, list[Lease]]:
+        """Leases in hand that are still ours, by queue, in the order in which they were taken.
 
-    def leases(self) -> dict[str, list[Lease]]:
-        """Leases in hand that are still ours, by queue, in the order in which they were taken."""
+        ``unsettled``: only of messages whose outcome is not decided.
+        """
         by_queue: dict[str, list[Lease]] = {}
         with self._lock:
             for held in self._held.values():
-                if not held.lost:
+                if not held.lost and (held.settlement is None or not unsettled):
                     by_queue.setdefault(held.lease.queue_name, []).append(held.lease)
         return by_queue
 
-    def renewed(self, leases: list[Lease], *, lost: set[str], asked_boot_ms: int) -> None:
-        """Note a renewal that was asked for at ``asked_boot_ms`` (the server counts from later, so this is safe)."""
+    def renewed(self, leases: list[Lease], *, lost: set[str], asked_boot_ms: int) -> list[Lease]:
+        """Note a renewal that was asked for at ``asked_boot_ms`` (the server counts from later, so this is safe).
+
+        Returns those of the ``lost`` that are another's now; one whose outcome was being written meanwhile is not.
+        """
+        robbed = []
         with self._lock:
             for lease in leases:
                 held = self._held.get(lease.id)
                 if held is None or held.lease.token != lease.token:
                     continue
-                if lease.id in lost:
-                    held.lost = True
-                else:
+                if lease.id not in lost:
                     held.expires_boot_ms = asked_boot_ms + self.lease_ms
+                elif held.settlement is None:
+                    held.lost = True
+                    robbed.append(lease)
+        return robbed
 
     def left_ms(self, lease: Lease) -> int:
         """How long the lease is still surely ours; 0 when it is lost or unknown."""

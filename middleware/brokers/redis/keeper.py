@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from middleware.brokers.redis.inflight import InFlight
 from middleware.brokers.redis.roster import SIGN_EVERY_MS, SignOfLife
-from middleware.brokers.redis.transitions import Tended, Transitions
+from middleware.brokers.redis.stock import adopt_stock
+from middleware.brokers.redis.transitions import Transitions
+from middleware.brokers.redis.values import Tended
 from middleware.clock import Clock
 from middleware.errors import PipelineError
 
@@ -19,16 +21,16 @@ logger = logging.getLogger(__name__)
 
 #: A dead worker's messages are back at most this long after their lease ended, in milliseconds.
 TEND_EVERY_MS = 2_000
+#: How often it looks for stock workers that are gone, in milliseconds.
+ADOPT_EVERY_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class CarePolicy:
-    """Limits that tending applies."""
+    """Limits that the keeper applies."""
 
     lease_ms: int
     max_deliveries: int
-    dead_max_age_ms: int
-    dead_max: int
 
 
 class Keeper:
@@ -53,10 +55,17 @@ class Keeper:
         #: Who serves queues in this process; None while nobody does.
         self.sign: Callable[[], SignOfLife | None] = lambda: None
         self._next_sign_boot_ms = 0
+        self._next_adoption_boot_ms = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        #: Boot-clock time of the last successful round; health reads it.
+        #: Boot-clock time of the last successful round, and of the last one at all; health reads them.
         self.last_round_boot_ms = 0
+        self.last_turn_boot_ms = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
@@ -75,11 +84,15 @@ class Keeper:
         pause_s = min(TEND_EVERY_MS, self.policy.lease_ms / 3) / 1000
         next_renewal_ms = 0
         while not self._stopping.is_set():
+            self.last_turn_boot_ms = self.clock.boot_ms()
             try:
                 if self.clock.boot_ms() >= next_renewal_ms:
                     next_renewal_ms = self.clock.boot_ms() + self.policy.lease_ms // 3
                     self.renew()
                 self.tend()
+                if self.clock.boot_ms() >= self._next_adoption_boot_ms:
+                    self._next_adoption_boot_ms = self.clock.boot_ms() + ADOPT_EVERY_MS
+                    adopt_stock(self.transitions, sorted(self.queue_names()))
                 self.last_round_boot_ms = self.clock.boot_ms()
             except PipelineError as error:
                 logger.warning("keeper.round_failed", extra={"code": error.code})
@@ -93,22 +106,15 @@ class Keeper:
         for queue_name, leases in self.in_flight.leases().items():
             asked_boot_ms = self.clock.boot_ms()
             lost = self.transitions.renew(queue_name, leases, lease_ms=self.policy.lease_ms)
-            self.in_flight.renewed(leases, lost=lost, asked_boot_ms=asked_boot_ms)
-            for id_ in lost:
-                logger.warning("lease.lost", extra={"redis_message_id": id_, "queue": queue_name})
+            for lease in self.in_flight.renewed(leases, lost=lost, asked_boot_ms=asked_boot_ms):
+                logger.warning("lease.lost", extra={"redis_message_id": lease.id, "queue": queue_name})
 
     def tend(self) -> None:
         """Let Redis promote, reclaim and trim all declared queues."""
         names = sorted(self.queue_names())
         if not names:
             return
-        for tended in self.transitions.tend(
-            names,
-            max_deliveries=self.policy.max_deliveries,
-            dead_max_age_ms=self.policy.dead_max_age_ms,
-            dead_max=self.policy.dead_max,
-            sign=self._due_sign(),
-        ):
+        for tended in self.transitions.tend(names, max_deliveries=self.policy.max_deliveries, sign=self._due_sign()):
             if tended.reclaimed or tended.buried:
                 logger.warning(
                     "messages.reclaimed",

@@ -6,23 +6,33 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import dramatiq
 import redis
 
 from middleware.brokers.redis import connections
+from middleware.brokers.redis.exchange import Exchange
 from middleware.brokers.redis.inflight import InFlight
 from middleware.brokers.redis.keeper import CarePolicy, Keeper
 from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.roster import ALIVE_MS, Roster, ServingWorker, SignOfLife
+from middleware.brokers.redis.rounds import Rounds, Ticket
 from middleware.brokers.redis.scripts import Scripts
-from middleware.brokers.redis.transitions import Tended, Transitions
+from middleware.brokers.redis.transitions import Memory, Transitions
+from middleware.brokers.redis.values import Tended
 from middleware.brokers.redis.waiter import Waiter
 from middleware.clock import Clock
 from middleware.errors import PipelineError
+from middleware.outcomes import Dead, PutBack, Retry
+from middleware.rss import rss_bytes
 
 logger = logging.getLogger(__name__)
+
+
+#: Longest wait for outcomes under way when a worker ends, in seconds.
+FLUSH_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +49,11 @@ class CarrierOptions:
     max_deliveries: int = 5
     #: How long after its enqueue a message may wait for a worker that knows its actor; 0 = not at all.
     unknown_actor_grace_ms: int = 0
-    #: How long a repeated enqueue or finish is recognised.
-    remember_ms: int = 120_000
-    dead_max_age_ms: int = 90 * 24 * 60 * 60 * 1000
-    dead_max: int = 100_000
+    #: Queues whose messages may take long; together they hold this share of the threads at most, and one at least.
+    slow_queues: frozenset[str] = frozenset()
+    slow_share: float = 0.25
+    #: How long what is kept.
+    memory: Memory = field(default_factory=Memory)
 
 
 class Machinery:
@@ -67,12 +78,15 @@ class Machinery:
         self.in_flight = InFlight(clock, lease_ms=options.lease_ms)
         self.stopping = threading.Event()
         self.on_unannounced: list[Callable[[str], None]] = []
+        #: Dramatiq's worker, while one serves this broker.
+        self.worker: dramatiq.Worker | None = None
         self._serving: ServingWorker | None = None
         self._connect = connect
-        self._queue_names = queue_names
+        self.queue_names = queue_names
         self._lock = threading.RLock()
         self._client: redis.Redis | None = None
         self._transitions: Transitions | None = None
+        self._exchange: Exchange | None = None
         self._waiter: Waiter | None = None
         self._keeper: Keeper | None = None
 
@@ -94,8 +108,17 @@ class Machinery:
         with self._lock:
             if self._transitions is None:
                 scripts = Scripts(self.client, self.keys)
-                self._transitions = Transitions(scripts, remember_ms=self.options.remember_ms)
+                self._transitions = Transitions(scripts, memory=self.options.memory)
             return self._transitions
+
+    @property
+    def exchange(self) -> Exchange:
+        """The door through which this process fetches and finishes."""
+        with self._lock:
+            if self._exchange is None:
+                rounds = Rounds(self.transitions, self.in_flight, clock=self.clock, owner=self.owner)
+                self._exchange = Exchange(rounds, alarm=lambda: self.waiter, on_written=self.written)
+            return self._exchange
 
     @property
     def waiter(self) -> Waiter:
@@ -105,7 +128,8 @@ class Machinery:
                 self._waiter = Waiter(
                     lambda: connections.make_blocking_client(self._connect()),
                     self.keys,
-                    disconnect=connections.close,
+                    ring=self.exchange.ring,
+                    places=self.in_flight,
                     broker_id=self.owner,
                     clock=self.clock,
                 )
@@ -120,11 +144,9 @@ class Machinery:
                 self._keeper = Keeper(
                     self.transitions,
                     self.in_flight,
-                    policy=CarePolicy(
-                        options.lease_ms, options.max_deliveries, options.dead_max_age_ms, options.dead_max
-                    ),
+                    policy=CarePolicy(options.lease_ms, options.max_deliveries),
                     clock=self.clock,
-                    queue_names=self._queue_names,
+                    queue_names=self.queue_names,
                     on_tended=self._tended,
                 )
                 self._keeper.sign = self._sign
@@ -153,18 +175,36 @@ class Machinery:
         serving = self._serving
         if serving is None:
             return None
-        return SignOfLife(self.owner, ALIVE_MS, serving.facts(in_flight=len(self.in_flight)))
+        return SignOfLife(self.owner, ALIVE_MS, serving.facts(in_flight=len(self.in_flight), rss_bytes=rss_bytes()))
 
     def ring(self, queue_name: str) -> None:
-        """Tell a consumer of this very process that there is something; it need not wait for the token's round trip."""
+        """Fetch from a queue that may have something, if this process serves queues."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.ring(queue_name)
+
+    def written(self, ticket: Ticket) -> None:
+        """Say and do what follows from an outcome that was written, was stale, or could not be written."""
+        lease, outcome = ticket.settlement.lease, ticket.settlement.outcome
+        fields = {"redis_message_id": lease.id, "queue": lease.queue_name}
+        if ticket.error is not None:
+            logger.error("message.finish_failed", extra={**fields, "code": ticket.error.code})
+        elif not ticket.applied:
+            logger.warning("message.finish_was_stale", extra=fields)
+        elif isinstance(outcome, Dead):
+            self.tell_unannounced(lease.queue_name)
+        elif isinstance(outcome, Retry | PutBack):
+            self._due(lease.queue_name, outcome.delay_ms)
+
+    def _due(self, queue_name: str, in_ms: int | None) -> None:
         waiter = self._waiter
         if waiter is not None:
-            waiter.ring(queue_name)
+            waiter.due(queue_name, in_ms)
 
     def _tended(self, tended: Tended) -> None:
-        self.waiter.due(tended.queue_name, tended.next_due_in_ms)
+        self._due(tended.queue_name, tended.next_due_in_ms)
         if tended.ready:
-            self.waiter.ring(tended.queue_name)
+            self.ring(tended.queue_name)
         if tended.unannounced:
             self.tell_unannounced(tended.queue_name)
 
@@ -175,14 +215,15 @@ class Machinery:
 
     def release_all(self) -> int:
         """Give back every lease in hand: the last act of a worker whose time to drain is over. Fenced and counted."""
+        if self.exchange.flush(within_s=FLUSH_S):
+            logger.warning("worker.outcomes_unwritten")
         released = 0
-        for queue_name, leases in self.in_flight.leases().items():
+        for queue_name, leases in self.in_flight.leases(unsettled=True).items():
             try:
                 released += self.transitions.release(queue_name, leases, started=True)
             except PipelineError as error:
                 logger.warning("queue.release_failed", extra={"queue": queue_name, "code": error.code})
-            for lease in leases:
-                self.in_flight.drop(lease)
+            self.in_flight.drop(leases)
         if released:
             logger.warning("worker.released_running", extra={"released": released})
         return released
@@ -191,12 +232,17 @@ class Machinery:
         """End the threads and give back connections. Repeatable; a later command connects again."""
         self.stopping.set()
         with self._lock:
-            waiter, keeper, client = self._waiter, self._keeper, self._client
-            self._waiter = self._keeper = self._client = self._transitions = None
+            waiter, keeper, client, transitions = self._waiter, self._keeper, self._client, self._transitions
+            exchange = self._exchange
+            self._waiter = self._keeper = self._client = self._transitions = self._exchange = None
         if keeper is not None:
             keeper.stop()
         if waiter is not None:
             waiter.stop()
+        if exchange is not None:
+            exchange.stop()
+        if transitions is not None:
+            transitions.scripts.pipe.close()
         if client is not None:
             connections.close(client)
         self.stopping.clear()

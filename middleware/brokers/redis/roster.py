@@ -47,18 +47,19 @@ class ServingWorker:
             host=socket.gethostname(), pid=os.getpid(), threads=threads, queues=queues, started_at_ms=started_at_ms
         )
 
-    def facts(self, *, in_flight: int) -> str:
+    def facts(self, *, in_flight: int, rss_bytes: int | None = None) -> str:
         """Text for Redis."""
-        return json.dumps({**asdict(self), "in_flight": in_flight}, separators=(",", ":"))
+        return json.dumps({**asdict(self), "in_flight": in_flight, "rss_bytes": rss_bytes}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterEntry:
-    """A worker process, as Redis knows it. ``in_flight`` is as old as its last sign of life."""
+    """A worker process, as Redis knows it. ``in_flight`` and ``rss_bytes`` are as old as its last sign of life."""
 
     id: str
     worker: ServingWorker
     in_flight: int
+    rss_bytes: int | None = None
 
 
 class Roster:
@@ -74,7 +75,8 @@ class Roster:
         Raises: see :func:`middleware.brokers.redis.scripts.translated`.
         """
         with translated("reading the roster of workers"):
-            pipeline = self.client.pipeline(transaction=True)
+            # No transaction: a full Redis refuses every command inside one, also those that only read.
+            pipeline = self.client.pipeline(transaction=False)
             pipeline.time()
             pipeline.zrange(self.keys.workers, 0, -1, withscores=True)
             pipeline.hgetall(self.keys.worker_facts)
@@ -86,13 +88,15 @@ class Roster:
     def strike(self, worker_id: str) -> None:
         """Take a worker off. Repeatable."""
         with translated("leaving the roster of workers"):
-            pipeline = self.client.pipeline(transaction=True)
-            pipeline.zrem(self.keys.workers, worker_id)
+            pipeline = self.client.pipeline(transaction=False)
+            # In this order: whoever is left in the set alone is struck off by the next round of care.
             pipeline.hdel(self.keys.worker_facts, worker_id)
+            pipeline.zrem(self.keys.workers, worker_id)
             pipeline.execute()
 
 
 def _entry(id_: str, text: bytes) -> RosterEntry:
     found: dict[str, Any] = json.loads(text)
-    in_flight = found.pop("in_flight")
-    return RosterEntry(id=id_, worker=ServingWorker(**{**found, "queues": tuple(found["queues"])}), in_flight=in_flight)
+    in_flight, rss_bytes = found.pop("in_flight"), found.pop("rss_bytes", None)
+    worker = ServingWorker(**{**found, "queues": tuple(found["queues"])})
+    return RosterEntry(id=id_, worker=worker, in_flight=in_flight, rss_bytes=rss_bytes)

@@ -1,49 +1,101 @@
 """Load the Lua files, run them on one queue or many, and say in our words what Redis refused.
 
-Used by ``transitions`` alone: nobody else calls a script or catches an error of redis-py.
+Used by ``transitions`` and ``exchange`` alone: nobody else calls a script or catches an error of redis-py.
+
+A script names in its head the parts that it is made of and the keys that it needs; it gets no others. Parts that most calls do
+without come late: their functions are made when the script first asks for ``late()``. Made for every call they cost more than
+all commands of a plain message (30 of 42 µs of a fetch, measured).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
+from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
-from redis.commands.core import Script
 
-from middleware.brokers.redis.keys import Keys
+from middleware.brokers.redis.keys import QUEUE_KEYS, Keys
+from middleware.brokers.redis.pipe import Pipe, packed, words
 from middleware.errors import PipelineError, QueueFull, QueueRefused, QueueUnavailable
 
-#: Scripts that free memory or only move ids: they must run when Redis is full, else a full queue can never be drained.
-#: Redis ≥ 7 needs the flag for that; an older server refuses the first line, and then they run without it.
-DRAINING = frozenset(
-    {
-        "fetch",
-        "disown",
-        "finish",
-        "release",
-        "renew",
-        "tend",
-        "announce",
-        "announced",
-        "withhold",
-        "discard",
-        "purge",
-        "stats",
-    }
-)
+#: Scripts that add messages; all others free memory or only move ids, and must run when Redis is full: else a full queue could
+#: never be drained. Redis ≥ 7 needs a flag for that; an older server refuses it, and then they run without.
+_FILLING = frozenset({"enqueue", "redrive", "restore", "restore_letters", "restore_gates"})
 _ALLOW_OOM = "#!lua flags=allow-oom\n"
-#: Most messages one call moves: Lua's stack bounds ``unpack``.
-MAX_BATCH = 500
+#: Scripts that only look. With flags but without this one Redis takes a script for one that writes, and refuses it on a replica
+#: and after a failed snapshot: just when somebody looks.
+_READING = frozenset({"stats", "groups", "lane", "copy_lanes", "copy_groups", "copy_places"})
+_NO_WRITES = "#!lua flags=no-writes\n"
+#: Most messages one call moves: what Lua's stack holds, and what stays far below 5 ms.
+MAX_BATCH = 200
+#: In the order in which they build on each other.
+_PARTS = (
+    "base",
+    "facts",
+    "unique",
+    "slots",
+    "groups",
+    "lanes",
+    "dead",
+    "leases",
+    "due",
+    "promote",
+    "running",
+    "inbox",
+    "copied",
+)
+_HEAD = re.compile(r"^-- (Parts|Late|Needs|Gives) +(.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A script as it is sent: its text and, by their names in Lua, the keys of each queue that it gets."""
+
+    text: str
+    keys: tuple[str, ...]
 
 
 @cache
-def source(name: str) -> str:
-    """Text of a script as it is sent, without the flag line."""
+def source(name: str, *, flagged: bool = False) -> Source:
+    """The script of ``lua/<name>.lua`` with its parts before it."""
     folder = files("middleware.brokers.redis") / "lua"
-    prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
-    return prelude + (folder / f"{name}.lua").read_text(encoding="utf-8")
+    body = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    parts = {part: (folder / "parts" / f"{part}.lua").read_text(encoding="utf-8") for part in _PARTS}
+    needed = _head(body, "Needs")
+    for part in _head(body, "Parts") | _head(body, "Late"):
+        needed |= _head(parts[part], "Needs")
+    keys = tuple(key for key, *_ in QUEUE_KEYS if key in needed)
+    if len(keys) != len(needed):
+        raise LookupError(f"{name}.lua needs a key that there is not")
+    at_once = [text for part, text in parts.items() if part in _head(body, "Parts")]
+    late = [text for part, text in parts.items() if part in _head(body, "Late")]
+    flags = _NO_WRITES if name in _READING else _ALLOW_OOM
+    text = "".join([flags if flagged else "", _binding(keys), *at_once, _made_late(late), body])
+    return Source(text, keys)
+
+
+def _made_late(parts: Sequence[str]) -> str:
+    if not parts:
+        return ""
+    given = ", ".join(f"{name} = {name}" for part in parts for name in sorted(_head(part, "Gives")))
+    made = "local made\nlocal function late()\n  made = made or make()\n  return made\nend\n"
+    return "".join(["local function make()\n", *parts, f"return {{ {given} }}\nend\n", made])
+
+
+def _head(text: str, line: str) -> set[str]:
+    return {word for kind, rest in _HEAD.findall(text) if kind == line for word in rest.split()}
+
+
+def _binding(keys: Sequence[str]) -> str:
+    names = ", ".join(keys)
+    return (
+        f"local {names}\nlocal WIDTH = {len(keys)}\n"
+        f"local function bind(index)\n  {names} = unpack(KEYS, index * WIDTH + 1, index * WIDTH + WIDTH)\nend\nbind(0)\n"
+    )
 
 
 @contextmanager
@@ -58,23 +110,24 @@ def translated(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+    except redis.RedisError as error:
+        raise translation(error, doing) from error
+
+
+def translation(error: redis.RedisError, doing: str) -> PipelineError:
+    """What :func:`translated` makes of an error."""
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         # AuthenticationError and the like are connection errors of redis-py; their class says enough.
-        raise QueueUnavailable(
+        return QueueUnavailable(
             f"Redis did not answer while {doing} ({type(error).__name__}); is it up and reachable? try `chat-actors doctor`"
-        ) from error
-    except redis.ResponseError as error:
-        raise _refusal(error, doing) from error
-
-
-def _refusal(error: redis.ResponseError, doing: str) -> PipelineError:
+        )
     text = str(error)
     # Redis 6.2 wraps a script's OOM in a plain ResponseError (shared Redis notes, measured), so the text decides.
     if isinstance(error, redis.OutOfMemoryError) or "OOM" in text:
         return QueueFull(
             f"Redis is full (maxmemory) and refused {doing}; free memory or raise maxmemory, then send again"
         )
-    for word in ("READONLY", "NOPERM", "MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN", "NOAUTH"):
+    for word in ("READONLY", "NOPERM", "MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN", "NOAUTH", "LOADING"):
         if word in text or (word == "NOPERM" and isinstance(error, redis.exceptions.NoPermissionError)):
             return QueueRefused(f"Redis refused {doing}: {word}; `chat-actors doctor` says why and what to do")
     if isinstance(error, redis.ReadOnlyError):
@@ -84,15 +137,25 @@ def _refusal(error: redis.ResponseError, doing: str) -> PipelineError:
     return PipelineError(f"Redis could not run the step while {doing}: {type(error).__name__}")
 
 
+class Call(NamedTuple):
+    """One script on one queue or several; ``more_keys`` follow the queues' keys."""
+
+    name: str
+    queue_names: tuple[str, ...]
+    args: Sequence[Any]
+    more_keys: tuple[str, ...] = ()
+
+
 class Scripts:
-    """The scripts of one client. Safe to share between threads; a flushed script cache is refilled by redis-py."""
+    """The scripts of one client. Safe to share between threads; a flushed script cache is refilled."""
 
     def __init__(self, client: "redis.Redis", keys: Keys) -> None:
         self.client = client
         self.keys = keys
-        self._scripts: dict[tuple[str, bool], Script] = {}
+        self.pipe = Pipe(client)
+        self._prefixes: dict[tuple[Any, ...], tuple[bytes, int]] = {}
         #: False once a server has refused a script's flags.
-        self._flags_known: bool | None = None
+        self._has_flags = True
 
     def run(
         self,
@@ -101,40 +164,67 @@ class Scripts:
         *args: Any,
         doing: str,
         more_keys: Sequence[str] = (),
+        again: Sequence[Any] | None = None,
         repeat: bool = True,
     ) -> Any:
-        """Run ``name`` over one queue, or over several for the scripts that loop; ``more_keys`` follow the queues' keys.
+        """Run ``name`` over one queue, or over several for the scripts that loop.
 
-        ``repeat`` False: the caller must know that a reply was lost.
+        When the reply is lost it runs once more, with the arguments ``again`` if given: every script may be repeated. Not
+        through redis-py's own retries, which nest (of the command and of the connect inside it) and made a send wait 8 s for
+        a silent server. ``repeat`` False: the caller must know that a reply was lost.
 
         Raises: see :func:`translated`.
         """
-        names = [queue_names] if isinstance(queue_names, str) else queue_names
-        keys = [*(key for queue_name in names for key in self.keys.queue(queue_name)), *more_keys]
-        with translated(doing):
+        names = (queue_names,) if isinstance(queue_names, str) else tuple(queue_names)
+        call = Call(name, names, args, tuple(more_keys))
+        try:
             try:
-                return self._run(name, keys, args)
+                reply = self.replies([call])[0]
             except (redis.ConnectionError, redis.TimeoutError):
                 if not repeat:
                     raise
-                # Once more, on a fresh connection: every script may be repeated. Not through redis-py's own retries, which
-                # nest (of the command and of the connect inside it) and made a send wait 8 s for a silent server.
-                return self._run(name, keys, args)
+                reply = self.replies([call if again is None else call._replace(args=again)])[0]
+        except redis.RedisError as error:
+            raise translation(error, doing) from error
+        if isinstance(reply, redis.ResponseError):
+            raise translation(reply, doing) from reply
+        return reply
 
-    def _run(self, name: str, keys: list[str], args: tuple[Any, ...]) -> Any:
-        flagged = name in DRAINING and self._flags_known is not False
-        try:
-            return self._script(name, flagged=flagged)(keys=keys, args=args)
-        except redis.ResponseError as error:
-            if not flagged or "compil" not in str(error):
-                raise
+    def replies(self, calls: Sequence[Call]) -> list[Any]:
+        """Replies to several calls in one round trip, in their order; a refusal stands in the place of its reply.
+
+        Raises: redis-py's connection and timeout errors, as they are.
+        """
+        replies = self.pipe.run([self._packed(call) for call in calls])
+        return [
+            self._mended(call, reply) if isinstance(reply, redis.ResponseError) else reply
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def _mended(self, call: Call, error: redis.ResponseError) -> Any:
+        """What a call gives when what the server lacked is brought: the script's text, or a text without flags."""
+        if "NOSCRIPT" not in str(error) and not isinstance(error, redis.exceptions.NoScriptError):
+            return error
+        flagged = self._has_flags
+        (reply,) = self.pipe.run([self._packed(call, whole=True)])
+        # Judged by what this call sent: another thread may have learned meanwhile that the server knows no flags.
+        if flagged and isinstance(reply, redis.ResponseError) and "compil" in str(reply):
             # Redis 6.2 knows no script flags: draining a full server is promised from 7 on (docs/lifecycle.md).
-            self._flags_known = False
-            return self._script(name, flagged=False)(keys=keys, args=args)
+            self._has_flags = False
+            (reply,) = self.pipe.run([self._packed(call, whole=True)])
+        return reply
 
-    def _script(self, name: str, *, flagged: bool) -> Script:
-        script = self._scripts.get((name, flagged))
-        if script is None:
-            script = self.client.register_script((_ALLOW_OOM if flagged else "") + source(name))
-            self._scripts[name, flagged] = script
-        return script
+    def _packed(self, call: Call, *, whole: bool = False) -> bytes:
+        flagged = self._has_flags and call.name not in _FILLING
+        found = self._prefixes.get((call.name, flagged, call.queue_names, call.more_keys, whole))
+        prefix, count = found or self._prefix(call, flagged=flagged, whole=whole)
+        return packed(prefix, count, call.args)
+
+    def _prefix(self, call: Call, *, flagged: bool, whole: bool) -> tuple[bytes, int]:
+        script = source(call.name, flagged=flagged)
+        keys = [*(self.keys.of(name, key) for name in call.queue_names for key in script.keys), *call.more_keys]
+        digest = sha1(script.text.encode(), usedforsecurity=False).hexdigest()
+        head = words(["EVAL", script.text] if whole else ["EVALSHA", digest])
+        made = b"".join([*head, *words([len(keys), *keys])]), 3 + len(keys)
+        self._prefixes[call.name, flagged, call.queue_names, call.more_keys, whole] = made
+        return made

@@ -1,28 +1,54 @@
 """One blocking wait per process, over the wake lists of all its queues.
 
-A wake token carries nothing: it says "fetch", so a lost one costs at most one block. Consumers hang a bell per queue here;
-the waiter rings it when a token came and when a delayed message is due. A stock producer pushes no token: the keeper's round
-sees its message and rings.
+A wake token carries nothing: it says "fetch", so a lost one costs at most one block. The waiter's thread fetches itself; what
+it has no place for it passes on to another process. A stock producer pushes no token: the keeper's round sees its message.
 """
 
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 import redis
 
+from middleware.brokers.redis import connections
+from middleware.brokers.redis.connections import BLOCK_S
 from middleware.brokers.redis.keys import Keys
+from middleware.brokers.redis.pipe import packed
 from middleware.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-#: One block, in seconds.
-BLOCK_S = 5.0
+#: An answer that comes so much later than the block's end does not come any more, in seconds.
+ANSWER_S = 5.0
 #: Pause after an error, in seconds; the connection is retried for ever.
 RETRY_S = 0.5
 #: Shortest block, in seconds; 0 would block for ever.
-SHORTEST_S = 0.005
+SHORTEST_S = 0.001
+
+
+class Ring(Protocol):
+    """Fetches from queues; False when there is no place."""
+
+    def __call__(self, *queue_names: str) -> bool:
+        """See :meth:`middleware.brokers.redis.exchange.Exchange.ring`."""
+        ...
+
+
+class Places(Protocol):
+    """Places for messages in this process."""
+
+    #: Set whenever one becomes free.
+    place_is_free: threading.Event
+
+    def room(self) -> int | None:
+        """See :meth:`middleware.brokers.redis.inflight.InFlight.room`."""
+        ...
+
+    def takes(self, queue_name: str) -> bool:
+        """See :meth:`middleware.brokers.redis.inflight.InFlight.takes`."""
+        ...
 
 
 class Waiter:
@@ -33,28 +59,36 @@ class Waiter:
         connect: Callable[[], "redis.Redis"],
         keys: Keys,
         *,
-        disconnect: Callable[["redis.Redis"], None],
+        ring: Ring,
+        places: Places,
         broker_id: str,
         clock: Clock,
     ) -> None:
         self._connect = connect
-        self._disconnect = disconnect
         self._keys = keys
+        self._ring = ring
+        self._places = places
         self._doorbell = keys.doorbell(broker_id)
         self._clock = clock
-        self._bells: dict[str, threading.Event] = {}
+        self._queue_of: dict[bytes, str] = {}
         self._due_boot_ms: dict[str, int] = {}
+        self._again_boot_ms: dict[str, int] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._client: redis.Redis | None = None
-        #: Boot-clock time of the last answer; health reads it.
-        self.last_answer_boot_ms = 0
+        #: The connection that blocks, whether it was asked and not answered yet, and for which queues.
+        self._connection: Any = None
+        self._is_asked = False
+        self._asked_boot_ms = 0
+        self._asked_of: dict[bytes, str] = {}
+        #: Boot-clock time of the last answer, or of the last look while no place was free; health reads it.
+        self.last_turn_boot_ms = 0
 
-    def hang(self, queue_name: str, bell: threading.Event) -> None:
-        """Ring ``bell`` when ``queue_name`` may have something; starts the thread with the first bell."""
+    def listen(self, queue_name: str) -> None:
+        """Fetch when ``queue_name`` may have something; starts the thread with the first queue."""
         with self._lock:
-            self._bells[queue_name] = bell
+            self._queue_of[self._keys.of(queue_name, "wake").encode()] = queue_name
             starting = self._thread is None
             if starting:
                 self._thread = threading.Thread(target=self._run, name="queue-waiter", daemon=True)
@@ -65,20 +99,42 @@ class Waiter:
             self.poke()
 
     def due(self, queue_name: str, in_ms: int | None) -> None:
-        """A delayed message of the queue is due in ``in_ms``; ends the present block when it was timed for later."""
+        """Time brings something to the queue in ``in_ms`` (None: never); ends a block that was timed for later."""
+        self._set(self._due_boot_ms, queue_name, in_ms)
+
+    def again(self, queue_name: str, in_ms: int) -> None:
+        """Fetch from the queue again in ``in_ms``, whatever comes due there."""
+        self._set(self._again_boot_ms, queue_name, in_ms)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """Queues whose tokens would end the block under way; empty while there is none."""
+        return frozenset(self._asked_of.values()) if self._is_asked else frozenset()
+
+    def widen(self) -> None:
+        """A place for a message of a slow queue has become free; ends a block that leaves such a queue out."""
+        waits_for = self.waits_for
+        if waits_for and any(self._places.takes(name) for name in frozenset(self._names()) - waits_for):
+            self.poke()
+
+    def _set(self, times: dict[str, int], queue_name: str, in_ms: int | None) -> None:
         with self._lock:
-            before = self._due_boot_ms.get(queue_name)
+            before = times.pop(queue_name, None)
             if in_ms is None:
-                self._due_boot_ms.pop(queue_name, None)
                 return
-            at_boot_ms = self._clock.boot_ms() + in_ms
-            self._due_boot_ms[queue_name] = at_boot_ms
+            times[queue_name] = at_boot_ms = self._clock.boot_ms() + in_ms
             nearer = in_ms < BLOCK_S * 1000 and (before is None or at_boot_ms < before)
         if nearer and threading.current_thread() is not self._thread:
             self.poke()
 
     def poke(self) -> None:
         """End the present block. What cannot be poked wakes by itself after the block."""
+        self._places.place_is_free.set()
         client = self._client
         if client is not None:
             try:
@@ -93,13 +149,14 @@ class Waiter:
     def stop(self) -> None:
         """End the thread; returns when it is gone."""
         self._stopping.set()
+        self._places.place_is_free.set()
         self.poke()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(BLOCK_S + 1)
         client, self._client = self._client, None
         if client is not None:
-            self._disconnect(client)
+            connections.close(client)
 
     def _run(self) -> None:
         try:
@@ -112,48 +169,102 @@ class Waiter:
             try:
                 self._wait_once()
             except redis.RedisError as error:
+                self._disconnect()
                 logger.warning("waiter.disconnected", extra={"code": type(error).__name__})
                 self._clock.wait(RETRY_S, until=self._stopping)
                 # A restarted server has lost our block and perhaps its tokens: look everywhere.
-                self._ring_all()
+                self._fetch(*self._names())
+            except Exception as error:
+                self._disconnect()
+                # This thread must outlive every surprise: without it an idle process would never work again.
+                logger.critical("waiter.broken", extra={"code": type(error).__name__})
+                self._clock.wait(RETRY_S, until=self._stopping)
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._is_asked = self._connection, None, False
+        if connection is not None:
+            connection.disconnect()
+            with suppress(redis.RedisError):
+                if self._client is not None:
+                    self._client.connection_pool.release(connection)
+
+    def _names(self) -> list[str]:
+        with self._lock:
+            return list(self._queue_of.values())
 
     def _wait_once(self) -> None:
-        with self._lock:
-            queue_of = {self._keys.of(name, "wake"): name for name in self._bells}
+        if not self._is_asked:
+            self._places.place_is_free.clear()
+            if self._places.room() == 0:
+                # A token taken now would be kept from a process that has a place for its message. But outcomes that could not be
+                # written may take all places: then nobody but this thread has them tried again.
+                self.last_turn_boot_ms = self._clock.boot_ms()
+                self._clock.wait(self._block_s(), until=self._places.place_is_free)
+                self._fetch_due()
+                return
+        name = self._wait_for_token()
+        if name is not None and not self._fetch(name):
+            self._pass_on(name)
+        self._fetch_due()
+
+    def _fetch_due(self) -> None:
+        due = self._take_due()
+        if due:
+            self._fetch(*due)
+
+    def _wait_for_token(self) -> str | None:
+        """Queue whose token came, or None when none came before time brings something.
+
+        Redis looks at the time-outs of those whom it blocks ten times a second only, so a block cannot be an alarm: what was
+        asked stays asked, and the time is kept here.
+        """
+        connection = self._connected()
+        if not self._is_asked:
+            with self._lock:
+                # A token of a slow queue that has all its places would be kept from a process that has one.
+                self._asked_of = {key: name for key, name in self._queue_of.items() if self._places.takes(name)}
+            words = ("BLPOP", self._doorbell, *self._asked_of, BLOCK_S)
+            connection.send_packed_command([packed(b"", 0, words)])
+            self._is_asked, self._asked_boot_ms = True, self._clock.boot_ms()
+        if not connection.can_read(self._block_s()):
+            if self._clock.boot_ms() - self._asked_boot_ms > (BLOCK_S + ANSWER_S) * 1000:
+                raise redis.TimeoutError("no answer to a block that is over")
+            return None
+        self._is_asked = False
+        reply: Any = connection.read_response()
+        self.last_turn_boot_ms = self._clock.boot_ms()
+        return self._asked_of.get(reply[0]) if reply else None
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            client = self._client
+            if client is None:
+                raise redis.ConnectionError("the waiter is stopped")
+            self._connection = client.connection_pool.get_connection()
+        return self._connection
+
+    def _pass_on(self, queue_name: str) -> None:
         client = self._client
-        if client is None:
-            return
-        reply: Any = client.blpop([self._doorbell, *queue_of], timeout=self._block_s())
-        self.last_answer_boot_ms = self._clock.boot_ms()
-        name = queue_of.get(str(reply[0], "utf-8")) if reply else None
-        if name is not None:
-            self.ring(name)
-        self._ring_due()
+        if client is not None:
+            client.rpush(self._keys.of(queue_name, "wake"), "1")
+
+    def _fetch(self, *queue_names: str) -> bool:
+        return self._stopping.is_set() or self._ring(*queue_names)
 
     def _block_s(self) -> float:
         with self._lock:
             now_ms = self._clock.boot_ms()
-            nearest_ms = min(self._due_boot_ms.values(), default=now_ms + int(BLOCK_S * 1000))
+            times = (*self._due_boot_ms.values(), *self._again_boot_ms.values())
+            nearest_ms = min(times, default=now_ms + int(BLOCK_S * 1000))
         return max(SHORTEST_S, min(BLOCK_S, (nearest_ms - now_ms) / 1000))
 
-    def ring(self, queue_name: str) -> None:
-        """Ring the bell of a queue, if one hangs here."""
-        with self._lock:
-            bell = self._bells.get(queue_name)
-        if bell is not None:
-            bell.set()
-
-    def _ring_due(self) -> None:
+    def _take_due(self) -> list[str]:
         with self._lock:
             now_ms = self._clock.boot_ms()
-            due = [name for name, at_ms in self._due_boot_ms.items() if at_ms <= now_ms]
-            for name in due:
-                del self._due_boot_ms[name]
-        for name in due:
-            self.ring(name)
-
-    def _ring_all(self) -> None:
-        with self._lock:
-            bells = list(self._bells.values())
-        for bell in bells:
-            bell.set()
+            due = set()
+            for times in (self._due_boot_ms, self._again_boot_ms):
+                passed = [name for name, at_ms in times.items() if at_ms <= now_ms]
+                due.update(passed)
+                for name in passed:
+                    del times[name]
+        return sorted(due)

@@ -21,14 +21,14 @@ from middleware.brokers.redis.transitions import Transitions
 
 pytestmark = pytest.mark.redis
 
-CARE = {"max_deliveries": 5, "dead_max_age_ms": 60_000, "dead_max": 10}
+CARE = {"max_deliveries": 5}
 KEYS = Keys("test:roster")
 WORKER = ServingWorker(host="box", pid=7, threads=4, queues=("a", "b"), started_at_ms=1_000)
 
 
 @pytest.fixture
 def moves(queue_client: redis.Redis) -> Transitions:
-    return Transitions(Scripts(queue_client, KEYS), remember_ms=1_000)
+    return Transitions(Scripts(queue_client, KEYS))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_process_that_serves_nothing_is_not_on_the_roster(moves, queue_client)
 
 def test_a_worker_without_a_sign_of_life_is_forgotten_by_the_next_one(moves, queue_client):
     moves.tend(["a"], **CARE, sign=SignOfLife("killed", 1, WORKER.facts(in_flight=0)))
-    until(lambda: Roster(queue_client, KEYS).alive() == [], within_ms=2_000)
+    until(lambda: Roster(queue_client, KEYS).alive() == [], within_ms=20_000)
 
     moves.tend(["a"], **CARE, sign=SignOfLife("new", 5_000, WORKER.facts(in_flight=0)))
 
@@ -97,11 +97,21 @@ def test_a_worker_signs_in_when_it_starts_and_out_when_it_stops(broker, queue_cl
 
 
 def test_facts_hold_what_an_operator_needs_and_nothing_else():
-    assert json.loads(WORKER.facts(in_flight=1)) == {
+    assert json.loads(WORKER.facts(in_flight=1, rss_bytes=50_000_000)) == {
         "host": "box",
         "pid": 7,
         "threads": 4,
         "queues": ["a", "b"],
         "started_at_ms": 1_000,
         "in_flight": 1,
+        "rss_bytes": 50_000_000,
     }
+
+
+def test_the_roster_can_be_read_when_redis_is_full(moves, queue_client):
+    moves.tend(["a"], **CARE, sign=SignOfLife("w-1", 60_000, WORKER.facts(in_flight=0, rss_bytes=7)))
+    queue_client.config_set("maxmemory", 1)
+
+    [entry] = Roster(queue_client, KEYS).alive()
+
+    assert (entry.id, entry.rss_bytes) == ("w-1", 7)

@@ -1,4 +1,6 @@
 -- announce.lua — claim dead letters that nobody has been told of.
+-- Parts   base
+-- Needs   unannounced letters bodies
 -- ARGV[1] limit      integer  most letters claimed
 -- ARGV[2] hold_ms    integer  until they are claimed again, should the announcer die
 -- Returns  id, letter, body, id, letter, …  oldest first; the caller removes each with announced.lua when told

@@ -1,7 +1,13 @@
--- announced.lua — strike dead letters off the list of those to announce.
+-- announced.lua — strike dead letters off the list of those to announce; from then on their unique keys are free.
+-- Parts   base facts unique slots groups lanes dead
 -- ARGV[…] id
 -- Returns  number struck off
+local struck = 0
 for _, id in ipairs(ARGV) do
-  forget_unique_of_letter(id)
+  struck = struck + redis.call("ZREM", unannounced, id)
+  local letter = letter_of(id)
+  if letter then
+    free_unique(id, facts_of_letter(letter))
+  end
 end
-return redis.call("ZREM", unannounced, unpack(ARGV))
+return struck

@@ -1,4 +1,5 @@
 -- renew.lua — prolong leases.
+-- Parts   base leases
 -- ARGV[1] lease_ms      integer
 -- ARGV[2…] id, token    pairs
 -- Returns  ids whose lease is another's by now: what they do next must not count
@@ -6,8 +7,9 @@ local lease_ms = tonumber(ARGV[1])
 local lost = {}
 for index = 2, #ARGV, 2 do
   local id, token = ARGV[index], ARGV[index + 1]
-  if redis.call("HGET", tokens, id) == token then
-    redis.call("ZADD", leases, "XX", now_ms + lease_ms, id)
+  local lease = lease_of(id, token)
+  if redis.call("ZSCORE", leases, lease) then
+    redis.call("ZADD", leases, now_ms + lease_ms, lease)
   else
     lost[#lost + 1] = id
   end

@@ -1,4 +1,6 @@
 -- withhold.lua — keep a dead letter from being announced while somebody prepares to redrive it.
+-- Parts   base
+-- Needs   unannounced
 -- ARGV[1] id       text
 -- ARGV[2] hold_ms  integer  until it may be announced after all, should the caller die
 -- Returns  1 nobody tells of it from now on · 0 somebody is telling of it right now; ask again

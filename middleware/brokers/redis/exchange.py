@@ -1,0 +1,287 @@
+"""Write outcomes and take new messages, in one round trip for all threads of a process.
+
+A worker thread posts the outcome of its attempt and goes on; a round writes all that was posted meanwhile and fetches for the
+places that it frees. Who makes it: the thread that posts, if it has nothing else to do, else a thread of our own. So a busy
+process pays a fraction of a round trip per message, and threads are woken a fraction as often.
+
+A posted outcome is tried until Redis has it, its lease renewed meanwhile; the message stays in hand until then. Outside a
+worker (``broker.do_ack``) the caller waits until it is written.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from dramatiq.errors import BrokerConnectionError
+
+from middleware.brokers.redis.ports import Alarm, Sink
+from middleware.brokers.redis.rounds import Rounds, Ticket, locked
+from middleware.brokers.redis.scripts import MAX_BATCH
+from middleware.brokers.redis.shares import divided
+from middleware.brokers.redis.transitions import Settlement
+from middleware.brokers.redis.values import Fetched
+from middleware.errors import PipelineError, QueueUnavailable
+
+logger = logging.getLogger(__name__)
+
+#: After a failure the same is tried again so much later, in milliseconds.
+RETRY_MS = 500
+#: Longest wait for the round that carries an outcome, in seconds: its two tries of a silent server, and the one before it.
+PATIENCE_S = 60.0
+
+
+class Exchange:
+    """The only door through which a process fetches and finishes. Safe to share between threads."""
+
+    def __init__(self, rounds: Rounds, *, alarm: Callable[[], Alarm], on_written: Callable[[Ticket], None]) -> None:
+        """``on_written`` is told of outcomes that were posted, when they are written, stale or given up."""
+        self.rounds = rounds
+        self.in_flight = rounds.in_flight
+        self.alarm = alarm
+        self.on_written = on_written
+        self._pending: list[Ticket] = []
+        #: Queues that may have something to fetch, the one asked longest ago first.
+        self._promising: dict[str, None] = {}
+        self._sinks: dict[str, Sink] = {}
+        self._is_busy = False
+        self._is_signalled = False
+        self._is_stopping = False
+        self._lock = threading.Lock()
+        #: Notified when a round is over and nothing is left to write.
+        self._written = threading.Condition(self._lock)
+        self._signal: Any = locked()
+        self._thread: threading.Thread | None = None
+
+    # -- who fetches ----------------------------------------------------------------------------------------------
+
+    def attach(self, sink: Sink) -> None:
+        """Fetch for ``sink`` from now on."""
+        with self._lock:
+            self._sinks[sink.queue_name] = sink
+            self._promising[sink.queue_name] = None
+
+    def detach(self, sink: Sink) -> None:
+        """Fetch no more for ``sink``."""
+        with self._lock:
+            if self._sinks.get(sink.queue_name) is sink:
+                del self._sinks[sink.queue_name]
+
+    def ring(self, *queue_names: str) -> bool:
+        """Fetch from queues that may have something, and write what could not be written.
+
+        False when there is no place for more now; it is fetched when there is.
+        """
+        with self._lock:
+            self._promising.update(dict.fromkeys(queue_names))
+            if self._is_busy or not (self._pending or self._shares(leaving=())):
+                return self._is_busy
+            self._is_busy = True
+        self._make_rounds()
+        return True
+
+    def settle(self, settlement: Settlement) -> bool:
+        """Write an outcome now; True when it was applied, False when the lease was another's by now.
+
+        Raises:
+            PipelineError: it is not known to be written; while that is a lost connection the message stays in hand.
+        """
+        ticket = Ticket(settlement, gate=locked())
+        with self._lock:
+            self._pending.append(ticket)
+            makes_round, self._is_busy = not self._is_busy, True
+        if not makes_round:
+            if not ticket.gate.acquire(timeout=PATIENCE_S):
+                raise QueueUnavailable(f"the outcome of {settlement.lease.id} was not written within {PATIENCE_S} s")
+            makes_round = ticket.makes_round
+        if makes_round:
+            self._make_rounds()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.applied
+
+    def post(self, settlement: Settlement, *, is_idle: bool = False) -> None:
+        """Have an outcome written, without waiting. ``is_idle``: this thread has nothing else to do and may make the round."""
+        with self._lock:
+            self._pending.append(Ticket(settlement, is_posted=True))
+            makes_round = is_idle and not self._is_busy
+            if makes_round:
+                self._is_busy = True
+            elif not self._is_busy:
+                self._wake()
+        if makes_round:
+            self._make_rounds(most=1)
+
+    def flush(self, *, within_s: float) -> int:
+        """Wait until all that was posted is written; returns how much is left after ``within_s``."""
+        self.ring()
+        with self._lock:
+            self._written.wait_for(lambda: not self._pending and not self._is_busy, within_s)
+            return len(self._pending)
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread that makes rounds while all others are at work; a second call does nothing."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="queue-exchange", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; returns when it is gone or after 3 s."""
+        with self._lock:
+            self._is_stopping = True
+            self._wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(3)
+
+    def _wake(self) -> None:
+        if not self._is_signalled:
+            self._is_signalled = True
+            self._signal.release()
+
+    def _run(self) -> None:
+        while True:
+            self._signal.acquire()
+            with self._lock:
+                self._is_signalled = False
+                if self._is_stopping:
+                    return
+                if self._is_busy or not (self._pending or self._shares(leaving=())):
+                    continue
+                self._is_busy = True
+            try:
+                self._make_rounds()
+            except Exception as error:
+                # This thread must outlive every surprise: without it outcomes wait for a thread that is idle.
+                logger.critical("exchange.broken", extra={"code": type(error).__name__})
+
+    def _make_rounds(self, *, most: int = 1_000_000) -> None:
+        """Make rounds while there is something for one; hand on to a thread that waits or, after ``most``, to our own."""
+        for made in count(1):
+            is_whole = False
+            try:
+                self._round()
+                is_whole = True
+            finally:
+                with self._lock:
+                    # After a round that broke this thread leaves by its error: who was to go on would be nobody.
+                    goes_on = self._hand_on(may_go_on=is_whole and made < most)
+            if not goes_on:
+                break
+        if self.in_flight.room() != 0:
+            self.in_flight.place_is_free.set()
+        if self.in_flight.slow_room():
+            self.alarm().widen()
+
+    def _hand_on(self, *, may_go_on: bool) -> bool:
+        """Find who makes the next round; True = the caller."""
+        successor = next((ticket for ticket in self._pending if not ticket.is_posted), None)
+        # What was just refused is not tried again at once: the alarm says when.
+        is_more = successor is None and bool(
+            any(not one.was_tried for one in self._pending) or self._shares(leaving=())
+        )
+        self._is_busy = successor is not None or (is_more and may_go_on)
+        if successor is not None:
+            successor.makes_round = True
+            successor.gate.release()
+        elif is_more and not may_go_on:
+            self._wake()
+        elif not self._pending:
+            self._written.notify_all()
+        return is_more and may_go_on
+
+    def _round(self) -> None:
+        slow = self.in_flight.slow_queues
+        with self._lock:
+            tickets, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+            if self.in_flight.slow_room() == 0 and any(one.settlement.lease.queue_name in slow for one in tickets):
+                # While the slow ones had all their places nobody waited for their bells.
+                self._promising.update(dict.fromkeys(slow & self._sinks.keys()))
+            shares = self._shares(leaving=tickets)
+            for queue_name in shares:
+                # Asked again only when the reply says so; whoever rings meanwhile puts it back.
+                del self._promising[queue_name]
+        try:
+            self._apply(tickets, shares)
+        except BaseException as error:
+            self._put_off(list(shares))
+            self._broken([one for one in tickets if not one.applied and one.error is None], error)
+            raise
+        finally:
+            for ticket in tickets:
+                if not ticket.makes_round and not ticket.is_posted:
+                    ticket.gate.release()
+
+    def _broken(self, tickets: Sequence[Ticket], error: BaseException) -> None:
+        for ticket in tickets:
+            # Kept in hand it would be renewed for ever; let go of, it runs out, comes back and is counted.
+            ticket.error = PipelineError(f"a round broke: {type(error).__name__}")
+        self._settled(tickets)
+
+    def _apply(self, tickets: Sequence[Ticket], shares: dict[str, int]) -> None:
+        answer = self.rounds.make(tickets, shares)
+        self._settled(tickets)
+        self._put_off(answer.ask_again)
+        for name, fetch in answer.fetches.items():
+            with self._lock:
+                if fetch.left:
+                    self._promising[name] = None
+                sink = self._sinks.get(name)
+            if fetch.messages and sink is not None:
+                sink.accept(fetch.messages)
+            elif fetch.messages:
+                # It went while the round was under way.
+                self.give_back(name, fetch.messages)
+            self.alarm().due(name, fetch.next_due_in_ms)
+
+    def _shares(self, *, leaving: Sequence[Ticket]) -> dict[str, int]:
+        """How much to fetch from which queue, when the places of ``leaving`` are about to be free."""
+        wanted = [name for name in self._promising if name in self._sinks]
+        # A connection that was cut may have carried out the first calls only: one queue at a time then, so that none is last.
+        wanted = [name for name in wanted if name in self.rounds.lost][:1] or wanted
+        if not wanted:
+            return {}
+        slow = self.in_flight.slow_queues
+        slow_leaving = sum(one.settlement.lease.queue_name in slow for one in leaving) if slow else 0
+        return divided(
+            {name: self._sinks[name].room() for name in wanted},
+            room=self.in_flight.room(leaving=len(leaving)),
+            slow_queues=slow,
+            slow_room=self.in_flight.slow_room(leaving=slow_leaving),
+        )
+
+    def _settled(self, tickets: Sequence[Ticket]) -> None:
+        # While the connection is lost an outcome is tried again (ours by us, others' by Dramatiq), and until then the lease is
+        # renewed, so nobody else runs it. Any other failure is not: the lease runs out, the message comes back and is counted.
+        lost = [one for one in tickets if isinstance(one.error, BrokerConnectionError)]
+        self.in_flight.drop([one.settlement.lease for one in tickets if one.error and one not in lost])
+        posted = [one for one in lost if one.is_posted]
+        if posted:
+            for ticket in posted:
+                ticket.was_tried, ticket.error = True, None
+            with self._lock:
+                self._pending[:0] = posted
+            self._put_off(sorted({one.settlement.lease.queue_name for one in posted}))
+        for ticket in tickets:
+            if ticket.is_posted and (ticket.applied or ticket.error or not ticket.was_tried):
+                self.on_written(ticket)
+
+    def _put_off(self, queue_names: Sequence[str]) -> None:
+        for name in queue_names:
+            self.alarm().again(name, RETRY_MS)
+
+    def give_back(self, queue_name: str, messages: Sequence[Fetched]) -> None:
+        """Give back what nobody started; where that fails, its leases run out."""
+        leases = [one.lease for one in messages]
+        try:
+            self.rounds.transitions.release(queue_name, leases, started=False)
+        except PipelineError as error:
+            logger.warning("queue.release_failed", extra={"queue": queue_name, "code": error.code})
+        self.in_flight.drop(leases)

@@ -1,0 +1,101 @@
+"""Send packed commands and read their replies, with as little between as a hot path allows.
+
+``scripts`` alone uses it. redis-py makes, checks and mends the connections; its client would pack thirty keys anew for every
+message and look each command up in a table.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+import redis
+
+#: A connection that was used so lately is used again without a look whether the server has ended it, in seconds.
+FRESH_S = 1.0
+
+
+def packed(prefix: bytes, prefix_count: int, args: Iterable[Any]) -> bytes:
+    """One command: ``prefix`` holds its first ``prefix_count`` words as :func:`words` made them, ``args`` follow."""
+    rest = words(args)
+    return b"".join((b"*%d\r\n" % (prefix_count + len(rest)), prefix, *rest))
+
+
+def words(args: Iterable[Any]) -> list[bytes]:
+    """Words of a command as they are sent: bytes as they are, text as UTF-8, all else as text."""
+    encoded = (arg if isinstance(arg, bytes) else str(arg).encode("utf-8", "surrogatepass") for arg in args)
+    return [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded]
+
+
+class Pipe:
+    """Open connections of one client, each lent to one thread at a time. Safe to share; survives a fork."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._pool = client.connection_pool
+        #: Connections that nobody uses, the one used last at the end, each with when that was.
+        self._idle: deque[tuple[Any, float]] = deque()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+
+    def run(self, commands: Sequence[bytes]) -> list[Any]:
+        """Replies to ``commands``, sent together; a refusal (``redis.ResponseError``) stands in the place of its reply.
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: which of them were carried out is not known. A next try makes a new
+                connection: those at hand are likely to be as dead.
+        """
+        connection = self._take()
+        try:
+            connection.send_packed_command([b"".join(commands)])
+            replies = [_reply(connection) for _ in commands]
+        except BaseException:
+            # An answer may still be on its way: it must not be read as that to the next command.
+            connection.disconnect()
+            self._disconnect_idle()
+            self._idle.append((connection, monotonic()))
+            raise
+        self._idle.append((connection, monotonic()))
+        return replies
+
+    def _take(self) -> Any:
+        if self._pid != os.getpid():
+            with self._lock:
+                self._idle, self._pid = deque(), os.getpid()
+        try:
+            connection, used_at_s = self._idle.pop()
+        except IndexError:
+            return self._pool.get_connection()
+        if monotonic() - used_at_s > FRESH_S:
+            try:
+                # Something to read before anything was asked is the end that a server sent, or an answer to nobody.
+                if connection.can_read():
+                    connection.disconnect()
+            except (redis.ConnectionError, redis.TimeoutError, OSError):
+                connection.disconnect()
+        return connection
+
+    def _disconnect_idle(self) -> None:
+        # As many as there are now: others may be giving theirs back meanwhile.
+        for _ in range(len(self._idle)):
+            try:
+                connection, used_at_s = self._idle.popleft()
+            except IndexError:
+                return
+            connection.disconnect()
+            self._idle.append((connection, used_at_s))
+
+    def close(self) -> None:
+        """Give the connections back to their pool."""
+        while self._idle:
+            connection, _ = self._idle.pop()
+            connection.disconnect()
+            self._pool.release(connection)
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
