@@ -7,10 +7,11 @@ a callable ``(settings) -> Gateway``.
 
 from collections.abc import Callable, Collection
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from actors import backends
-from actors.domain import GroupInfo, GroupJid, Instance, OutgoingPart, Receipt, Recipient
+from actors.domain import GroupInfo, Instance, OutgoingPart, Receipt, Recipient
+from actors.updates import SentUpdate
 
 if TYPE_CHECKING:
     from actors.settings import Settings
@@ -25,6 +26,12 @@ class Ability(StrEnum):
     SEND_MEDIA = "send_media"
     #: Voice note.
     SEND_VOICE = "send_voice"
+    #: A place on the map.
+    SEND_LOCATION = "send_location"
+    #: A contact card.
+    SEND_CONTACT = "send_contact"
+    #: A text approved by the provider before.
+    SEND_TEMPLATE = "send_template"
     #: Reply to a message.
     REPLY = "reply"
     #: Mentions in groups.
@@ -35,6 +42,8 @@ class Ability(StrEnum):
     FETCH_GROUP_INFO = "fetch_group_info"
     #: Looking up what was really sent.
     RECONCILE = "reconcile"
+    #: Its webhooks name our reference, so that what an answer lost is told by them.
+    STATUS_BY_REFERENCE = "status_by_reference"
 
 
 class Gateway(Protocol):
@@ -70,8 +79,12 @@ class Gateway(Protocol):
         """URL of the picture; None = none, private, or could not be asked: never a reason to delete a stored one."""
         ...
 
-    def fetch_group_info(self, group: GroupJid, *, instance: Instance) -> GroupInfo:
-        """What the provider knows of a group. Idempotent."""
+    def fetch_group_info(self, group: Recipient, *, instance: Instance) -> GroupInfo:
+        """What the provider knows of a group. Idempotent.
+
+        Raises:
+            Unsupported: the provider has no groups of this kind; nothing was requested.
+        """
         ...
 
     def check(self, instance: Instance | None = None) -> str:
@@ -83,11 +96,34 @@ class Gateway(Protocol):
         ...
 
 
-def make_gateway(name: str, settings: "Settings") -> Gateway:
-    """Build the backend ``name``.
+@runtime_checkable
+class KnowsRecords(Protocol):
+    """A gateway that can say whether a record of its provider is one of our parts; what a webhook brought needs it."""
+
+    def is_record_of(self, part: OutgoingPart, update: SentUpdate) -> bool:
+        """Whether ``update`` tells of ``part``. Pure, without a request."""
+        ...
+
+
+@runtime_checkable
+class HasContract(Protocol):
+    """A gateway whose server may speak another contract than the one that is spoken here."""
+
+    def require_contract(self, instance: Instance) -> None:
+        """Ask the instance's server which one it speaks; what it said counts for minutes. A server that is silent is taken for a good one.
+
+        Raises:
+            WrongContract: it is another one.
+            AuthConfig: it cannot be asked with what its row says.
+        """
+        ...
+
+
+def make_gateway(name: str, settings: "Settings", *, in_place_of: str | None = None) -> Gateway:
+    """Build the backend ``name``; ``in_place_of`` tells one that replaces others, the sandbox, whom it stands in for.
 
     Raises:
         SettingsError: unknown name (the known ones are listed), or the backend lacks a setting.
     """
-    factory: Callable[[Settings], Gateway] = backends.load("gateway", name)
-    return factory(settings)
+    factory: Callable[..., Gateway] = backends.load("gateway", name)
+    return factory(settings) if in_place_of is None else factory(settings, in_place_of=in_place_of)

@@ -6,23 +6,26 @@
 
 import json
 import logging
-import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from actors.domain import GroupInfo, GroupJid, Instance, OutgoingPart, Receipt, Recipient
-from actors.errors import AuthConfig, BadPayload, ChatError, InstanceUnavailable, Transient
+from actors.domain import GroupInfo, GroupJid, Instance, OutgoingPart, Phone, Receipt, Recipient
+from actors.errors import AuthConfig, BadPayload, ChatError, InstanceUnavailable, Transient, Unsupported
 from actors.gateways import evolution_search as search
 from actors.gateways.base import Ability
 from actors.gateways.evolution_answers import Operation
 from actors.gateways.evolution_endpoint import Endpoint, instance_segment, resolve
 from actors.gateways.evolution_errors import classify
-from actors.gateways.evolution_requests import Request, send_request
+from actors.gateways.evolution_requests import Request, may_tell, quoted_request, send_request
 from actors.gateways.evolution_rules import SESSION_DOWN_MS, GroupUnclear, Success
+from actors.gateways.evolution_sent import account_request, find_sent, linked_ids
+from actors.gateways.evolution_version import ASK_S, Versions, is_untested, require_2, version_of
 from actors.gateways.exchange import Exchange
-from actors.gateways.jids import is_same, possible_jids, wire_number
+from actors.gateways.jids import is_same, wire_number
+from actors.updates import SentUpdate
 from middleware.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -32,12 +35,17 @@ logger = logging.getLogger(__name__)
 
 #: A question's whole call, connecting included, in seconds.
 QUESTION_S = 20.0
+#: The same for the one about what a message quotes, before it is sent.
+QUOTE_S = 5.0
 
 _PATHS = {
     Operation.SEND_TEXT: "/message/sendText",
     Operation.SEND_MEDIA: "/message/sendMedia",
     Operation.SEND_AUDIO: "/message/sendWhatsAppAudio",
+    Operation.SEND_LOCATION: "/message/sendLocation",
+    Operation.SEND_CONTACT: "/message/sendContact",
     Operation.FETCH_PICTURE: "/chat/fetchProfilePictureUrl",
+    Operation.FIND_ACCOUNT: "/chat/whatsappNumbers",
     Operation.FIND_MESSAGES: "/chat/findMessages",
     Operation.FETCH_GROUP: "/group/findGroupInfos",
     Operation.CONNECTION_STATE: "/instance/connectionState",
@@ -48,7 +56,7 @@ _GROUP_TEXTS = {"subject": "subject", "description": "desc", "owner": "owner", "
 class EvolutionGateway:
     """See :class:`actors.gateways.base.Gateway`. ``find_endpoint`` says where an instance lives (None: the default)."""
 
-    supports = frozenset(Ability)
+    supports = frozenset(Ability) - {Ability.SEND_TEMPLATE, Ability.STATUS_BY_REFERENCE}
 
     def __init__(
         self,
@@ -62,11 +70,17 @@ class EvolutionGateway:
         self._find_endpoint = find_endpoint
         self._clock = clock or SystemClock()
         self._exchange = exchange or Exchange(clock=self._clock)
+        self._versions = Versions(self._clock, self._told_version)
 
     def send(self, part: OutgoingPart, *, instance: Instance, timeout_s: float) -> Receipt:
         """See :meth:`actors.gateways.base.Gateway.send`."""
         deadline_ms = self._clock.boot_ms() + int(timeout_s * 1000)
-        verdict = self._ask(send_request(part), instance, total_s=timeout_s, subject=part.reference)
+        request = send_request(part)
+        self.require_contract(instance)
+        if not self._keeps_quote(part, request, instance, left_s=(deadline_ms - self._clock.boot_ms()) / 1000):
+            request = send_request(part, quote_is_kept=False)
+        left_s = (deadline_ms - self._clock.boot_ms()) / 1000
+        verdict = self._ask(request, instance, total_s=left_s, subject=part.reference)
         if isinstance(verdict, GroupUnclear) and isinstance(part.recipient, GroupJid):
             left_s = (deadline_ms - self._clock.boot_ms()) / 1000
             verdict = self._why_unclear(verdict, part.recipient, instance=instance, left_s=left_s)
@@ -75,7 +89,27 @@ class EvolutionGateway:
                 # Evolution refuses what this project built: worth more than a dead letter.
                 logger.error("gateway.payload_refused", extra={**_ids(part, instance), "code": verdict.code})
             raise verdict
-        return _receipt(part, verdict, instance)
+        receipt = _receipt(part, verdict, instance)
+        if receipt.mismatch and self._is_linked(receipt.recipient_jid, part.recipient, instance):
+            receipt = replace(receipt, mismatch=False)
+        if receipt.mismatch:
+            logger.error("gateway.recipient_mismatched", extra=_ids(part, instance))
+        return receipt
+
+    def _keeps_quote(self, part: OutgoingPart, request: Request, instance: Instance, *, left_s: float) -> bool:
+        """Whether Evolution looks up what is quoted by itself, with its thumbnail; so it shall where it cannot be asked."""
+        if part.quote is None or not may_tell(part.quote, part.recipient) or "quoted" not in (request.payload or {}):
+            return True
+        verdict = self._ask(quoted_request(part.quote), instance, total_s=min(QUOTE_S, left_s / 2))
+        page = search.Page.of(verdict.body) if isinstance(verdict, Success) else None
+        return page is None or bool(page.records)
+
+    def _is_linked(self, jid: str | None, recipient: Recipient, instance: Instance) -> bool:
+        """Whether Evolution knows the linked id in its answer as that of the number: WhatsApp has two addresses for a person."""
+        if jid is None or not jid.endswith("@lid") or not isinstance(recipient, Phone):
+            return False
+        verdict = self._ask(account_request(recipient), instance, total_s=QUESTION_S)
+        return isinstance(verdict, Success) and jid in linked_ids(verdict.body)
 
     def _why_unclear(self, unclear: GroupUnclear, group: GroupJid, *, instance: Instance, left_s: float) -> ChatError:
         """Why a group could not be read before the send; the send's answer is the same for three causes."""
@@ -89,42 +123,18 @@ class EvolutionGateway:
         self, part: OutgoingPart, *, instance: Instance, since_ms: int, until_ms: int, bound_ids: Collection[str]
     ) -> Receipt | None:
         """See :meth:`actors.gateways.base.Gateway.find_sent`; ``Transient`` when the search could not be completed."""
-        found, skew_ms = self._look(part, instance, search.Window.around(since_ms, until_ms), bound_ids)
-        if found is None and skew_ms != 0:
-            # The clock of the ``Date`` may be a proxy's, or may have been set since: both readings are looked at.
-            window = search.Window.around(since_ms + skew_ms, until_ms + skew_ms)
-            found, _ = self._look(part, instance, window, bound_ids)
-        return found
+        return find_sent(
+            partial(self._must, instance=instance),
+            part,
+            window=search.Window.around(since_ms, until_ms),
+            bound_ids=bound_ids,
+            now_ms=self._clock.now_ms(),
+        )
 
-    def _look(
-        self, part: OutgoingPart, instance: Instance, window: search.Window, bound_ids: Collection[str]
-    ) -> tuple[Receipt | None, int]:
-        records, skew_ms = self._sent_in(window, part.recipient, instance)
-        return search.find(part, records, window=window, bound_ids=bound_ids), skew_ms
-
-    def _sent_in(
-        self, window: search.Window, recipient: Recipient, instance: Instance
-    ) -> tuple[list[Mapping[str, Any]], int]:
-        """Everything sent to the recipient in the window, newest first per address, and the skew of the server's clock."""
-        records: list[Mapping[str, Any]] = []
-        skew_ms = 0
-        for jid in possible_jids(recipient):
-            number, pages = 0, 1
-            while number < pages:
-                if number == search.MAX_PAGES:
-                    text = f"instance {instance.name!r}: more was sent in the window than is searched; look by hand"
-                    raise Transient(text, code="too_many_sent", request_written=True)
-                number += 1
-                request = Request(Operation.FIND_MESSAGES, payload=search.query(jid, window, page=number))
-                answer = self._must(request, instance)
-                page = search.Page.of(answer.body)
-                if page is None:
-                    # Never read as "nothing was sent": that would send it again.
-                    raise _unreadable(instance, "the list of sent messages")
-                skew_ms = search.skew_ms(answer.date, now_ms=self._clock.now_ms())
-                records.extend(page.records)
-                pages = page.pages
-        return records, skew_ms
+    def is_record_of(self, part: OutgoingPart, update: SentUpdate) -> bool:
+        """See :meth:`KnowsRecords.is_record_of`: chat, kind and words are those of the part, whenever it was."""
+        ever = search.Window(from_ms=0, to_ms=2**53)
+        return search.find(part, [update.record], window=ever, bound_ids=()) is not None
 
     def fetch_profile_picture(self, recipient: Recipient, *, instance: Instance) -> str | None:
         """See :meth:`actors.gateways.base.Gateway.fetch_profile_picture`.
@@ -141,8 +151,10 @@ class EvolutionGateway:
             return None
         return url if isinstance(url, str) and url.startswith(("https://", "http://")) else None
 
-    def fetch_group_info(self, group: GroupJid, *, instance: Instance) -> GroupInfo:
+    def fetch_group_info(self, group: Recipient, *, instance: Instance) -> GroupInfo:
         """See :meth:`actors.gateways.base.Gateway.fetch_group_info`."""
+        if not isinstance(group, GroupJid):
+            raise Unsupported(f"instance {instance.name!r}: Evolution knows only groups by their …@g.us id")
         body = self._must(_group_request(group), instance).body
         if not isinstance(body, dict) or body.get("id", group.jid) != group.jid:
             raise _unreadable(instance, "the group")
@@ -155,10 +167,15 @@ class EvolutionGateway:
             participants=tuple(one for one in members if isinstance(one, dict)) if isinstance(members, list) else None,
         )
 
+    def require_contract(self, instance: Instance) -> None:
+        """See :meth:`HasContract.require_contract`."""
+        self._versions.require(self._find_endpoint(instance), instance=instance.name)
+
     def check(self, instance: Instance | None = None) -> str:
         """See :meth:`actors.gateways.base.Gateway.check`."""
         if instance is None:
             return _version_line(self._must(Request(Operation.VERSION), None).body, self._find_endpoint(None))
+        self.require_contract(instance)
         body = self._must(Request(Operation.CONNECTION_STATE), instance).body
         told = body.get("instance") if isinstance(body, dict) else None
         state = told.get("state") if isinstance(told, dict) else None
@@ -172,6 +189,10 @@ class EvolutionGateway:
         """See :meth:`actors.gateways.base.Gateway.close`."""
         self._exchange.close()
 
+    def _told_version(self, endpoint: Endpoint) -> Any:
+        verdict = self._ask(Request(Operation.VERSION), None, total_s=ASK_S, endpoint=endpoint)
+        return verdict.body if isinstance(verdict, Success) else None
+
     def _must(self, request: Request, instance: Instance | None) -> Success:
         verdict = self._ask(request, instance, total_s=QUESTION_S)
         if isinstance(verdict, ChatError):
@@ -179,9 +200,15 @@ class EvolutionGateway:
         return verdict
 
     def _ask(
-        self, request: Request, instance: Instance | None, *, total_s: float, subject: str = ""
+        self,
+        request: Request,
+        instance: Instance | None,
+        *,
+        total_s: float,
+        subject: str = "",
+        endpoint: Endpoint | None = None,
     ) -> Success | ChatError:
-        endpoint = self._find_endpoint(instance)
+        endpoint = endpoint or self._find_endpoint(instance)
         url, headers = f"{endpoint.base_url}/", {"Accept": "application/json"}
         if instance is not None:
             url = f"{endpoint.base_url}{_PATHS[request.operation]}/{instance_segment(instance.name)}"
@@ -226,8 +253,6 @@ def _receipt(part: OutgoingPart, success: Success, instance: Instance) -> Receip
     key: Mapping[str, Any] = success.body["key"]
     named = [jid for jid in (key.get("remoteJid"), key.get("remoteJidAlt")) if isinstance(jid, str) and jid]
     mismatch = bool(named) and not any(is_same(jid, part.recipient) for jid in named)
-    if mismatch:
-        logger.error("gateway.recipient_mismatched", extra=_ids(part, instance))
     return Receipt(provider_message_id=success.message_id, recipient_jid=named[0] if named else None, mismatch=mismatch)
 
 
@@ -237,15 +262,11 @@ def _unreadable(instance: Instance, what: str) -> Transient:
 
 
 def _version_line(body: Any, endpoint: Endpoint) -> str:
-    version = body.get("version") if isinstance(body, dict) else None
-    if not isinstance(version, str) or not re.fullmatch(r"[\w.+-]{1,30}", version):
+    version = version_of(body)
+    if version is None:
         raise AuthConfig(f"the server {endpoint.host} answers, but not as Evolution; check its URL", code="wrong_url")
-    if not version.startswith("2."):
-        raise AuthConfig(
-            f"Evolution {version} at {endpoint.host} speaks another contract; 2.x is needed", code="wrong_version"
-        )
-    note = "" if version.startswith("2.3.") else " (tested with 2.3)"
-    return f"Evolution {version} answers at {endpoint.host}{note}"
+    require_2(version, endpoint, owner="the default server")
+    return f"Evolution {version} answers at {endpoint.host}{' (tested with 2.3)' if is_untested(version) else ''}"
 
 
 def make_gateway(settings: "Settings") -> EvolutionGateway:

@@ -19,6 +19,10 @@ from actors.gateways.exchange import Answer
 #: Values looked at in one body, and characters kept of each text: an answer worth reading is far smaller.
 MAX_VALUES = 5_000
 MAX_TEXT = 4_000
+#: Characters looked at in one body.
+MAX_TEXTS = 200_000
+#: Codes of Meta have six or seven digits.
+MAX_CODE = 10**8
 
 _NOT_JSON = object()
 
@@ -32,10 +36,16 @@ class Operation(StrEnum):
     SEND_MEDIA = "sendMedia"
     #: A voice note.
     SEND_AUDIO = "sendWhatsAppAudio"
+    #: A place on the map.
+    SEND_LOCATION = "sendLocation"
+    #: A contact card.
+    SEND_CONTACT = "sendContact"
     #: A person's picture.
     FETCH_PICTURE = "fetchProfilePictureUrl"
     #: A group's subject, picture, members.
     FETCH_GROUP = "findGroupInfos"
+    #: The account behind a number.
+    FIND_ACCOUNT = "whatsappNumbers"
     #: What was really sent.
     FIND_MESSAGES = "findMessages"
     #: Whether the session is open.
@@ -46,7 +56,18 @@ class Operation(StrEnum):
     @property
     def is_send(self) -> bool:
         """Whether asking twice may reach a person twice."""
-        return self in (Operation.SEND_TEXT, Operation.SEND_MEDIA, Operation.SEND_AUDIO)
+        return self in _SENDS
+
+
+_SENDS = frozenset(
+    {
+        Operation.SEND_TEXT,
+        Operation.SEND_MEDIA,
+        Operation.SEND_AUDIO,
+        Operation.SEND_LOCATION,
+        Operation.SEND_CONTACT,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -80,9 +101,11 @@ class Facts:
     def _values(self) -> tuple[list[str], list[dict[str, Any]]]:
         texts: list[str] = []
         objects: list[dict[str, Any]] = []
+        left = MAX_TEXTS
         for value in _walk(self.body):
             if isinstance(value, str):
-                texts.append(value[:MAX_TEXT])
+                texts.append(value[: min(left, MAX_TEXT)])
+                left -= len(texts[-1])
             elif isinstance(value, dict):
                 objects.append(value)
         return texts, objects
@@ -142,11 +165,20 @@ class Facts:
     @property
     def graph_code(self) -> int | None:
         """Numeric ``code`` of a Graph error that came wrapped in a success."""
+        return self._graph_number("code")
+
+    @property
+    def graph_subcode(self) -> int | None:
+        """Its ``error_subcode``."""
+        return self._graph_number("error_subcode")
+
+    def _graph_number(self, name: str) -> int | None:
         body = self.body
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             body = body["error"]
-        code = body.get("code") if isinstance(body, dict) else None
-        return code if isinstance(code, int) and not isinstance(code, bool) else None
+        number = body.get(name) if isinstance(body, dict) else None
+        is_code = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MAX_CODE
+        return number if is_code else None
 
 
 def _walk(body: Any) -> Iterator[Any]:

@@ -12,6 +12,10 @@ import httpx
 from actors.domain import Instance
 from actors.errors import AuthConfig, NoCredentials
 
+MAX_PORT = 65_535
+MAX_HOST_CHARS = 253
+MAX_LABEL_CHARS = 63
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -54,6 +58,8 @@ def clean_url(url: str, *, source: str) -> str:
     """
     try:
         parsed = httpx.URL(url.strip())
+        # Decoded only when it is asked for, and then it may be none.
+        is_host = parsed.host == "" or _is_host(parsed.raw_host.decode("ascii"))
     except (httpx.InvalidURL, ValueError):
         # From None: the text of the cause quotes the URL, which may hold a password.
         raise AuthConfig(f"the URL from {source} cannot be read", code="wrong_url") from None
@@ -61,7 +67,15 @@ def clean_url(url: str, *, source: str) -> str:
         raise AuthConfig(f"the URL from {source} must begin with http:// or https:// and name a host", code="wrong_url")
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise AuthConfig(f"the URL from {source} must have no user, query or fragment", code="wrong_url")
+    if not is_host or not (parsed.port is None or 0 < parsed.port <= MAX_PORT):
+        raise AuthConfig(f"the URL from {source} names a host or a port that cannot be", code="wrong_url")
     return str(parsed).rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """Whether a resolver takes it: an address, or labels of 1 to 63 characters; others it refuses with an error of its own."""
+    labels = host.removesuffix(".").split(".")
+    return ":" in host or (len(host) <= MAX_HOST_CHARS and all(0 < len(one) <= MAX_LABEL_CHARS for one in labels))
 
 
 def is_loopback(url: str) -> bool:

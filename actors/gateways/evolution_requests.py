@@ -3,6 +3,7 @@
 ``actors.gateways.evolution`` asks it; ``evolution_search`` compares with it. Source: docs/gateways.md, "Send".
 """
 
+import base64
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -11,9 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from actors.domain import GroupJid, Media, MediaKind, OutgoingPart
+from actors.domain import GroupJid, Media, MediaKind, OutgoingPart, Quote, Recipient
 from actors.errors import BadPayload
 from actors.gateways.evolution_answers import Operation
+from actors.gateways.evolution_extras import extra_fields
 from actors.gateways.jids import possible_jids, wire_number
 
 #: Waiting for the answer to a question takes this long at most, in seconds.
@@ -22,6 +24,9 @@ READ_S = 15.0
 TEXT_READ_S = 60.0
 #: Files are fetched and converted first, groups are asked for their members first: Evolution was seen to take 30 s.
 SLOW_READ_S = 120.0
+
+#: WhatsApp's own limit; Evolution has none and would let the phone decide what becomes of the rest.
+MAX_TEXT_CHARS = 65_536
 
 #: Extensions of types that the standard library lacks or names by another one; the first is the one we give.
 _EXTENSIONS = {
@@ -59,14 +64,16 @@ class Request:
     to_group: bool = False
 
 
-def send_request(part: OutgoingPart) -> Request:
-    """The request for ``part``.
+def send_request(part: OutgoingPart, *, quote_is_kept: bool = True) -> Request:
+    """The request for ``part``; what it quotes is told along where Evolution has not kept it.
 
     Raises:
         BadPayload: there is nothing to send, or it cannot be sent whole; nothing was requested.
     """
     is_group = isinstance(part.recipient, GroupJid)
     operation, fields = _content(part)
+    if "quoted" in fields and part.quote is not None and not quote_is_kept:
+        fields["quoted"]["message"] = {"conversation": part.quote.text}
     is_slow = is_group or operation is not Operation.SEND_TEXT
     # The real Evolution ignores both headers; the sandbox tells duplicates and order by them.
     headers = {"X-Client-Ref": quote(part.reference, safe=":")}
@@ -81,13 +88,31 @@ def send_request(part: OutgoingPart) -> Request:
     )
 
 
+def may_tell(quote: Quote, recipient: Recipient) -> bool:
+    """Whether a quote can be told along: it says something, and in a group its author is known, else it would be the group."""
+    has_author = quote.from_me or quote.participant is not None or not isinstance(recipient, GroupJid)
+    return has_author and bool(quote.text.strip())
+
+
+def quoted_request(quote: Quote) -> Request:
+    """Asks whether Evolution has kept what is quoted; of what it has not it says nothing when it sends without the quote."""
+    where = {"key": {"id": quote.provider_message_id}}
+    return Request(Operation.FIND_MESSAGES, payload={"where": where, "page": 1, "offset": 1})
+
+
 def _content(part: OutgoingPart) -> tuple[Operation, dict[str, Any]]:
     media = part.media
+    if part.extra is not None:
+        operation, fields, may_quote = extra_fields(part.extra, owner=f"part {part.reference}")
+        return operation, {**fields, **_context(part)} if may_quote else fields
+    if len(part.text) > MAX_TEXT_CHARS:
+        text = f"the text of part {part.reference} has more than the {MAX_TEXT_CHARS} characters that WhatsApp takes; split it"
+        raise BadPayload(text, code="text_too_long")
     if media is None:
         if not part.text.strip():
             raise BadPayload(f"part {part.reference} has neither a text nor a file", code="empty")
         return Operation.SEND_TEXT, {"text": part.text, **_context(part)}
-    if not re.match(r"https?://[^/]", media.url):
+    if media.content is None and not re.match(r"https?://[^/]", media.url):
         raise BadPayload(f"the file of part {part.reference} has no http(s) URL", code="media_url")
     if media.kind in (MediaKind.AUDIO, MediaKind.VOICE) and part.text:
         # WhatsApp shows no caption under a sound: Evolution would drop the text and say nothing.
@@ -97,17 +122,22 @@ def _content(part: OutgoingPart) -> tuple[Operation, dict[str, Any]]:
         )
     if media.kind is MediaKind.VOICE:
         # This endpoint ignores quoted and mentioned.
-        return Operation.SEND_AUDIO, {"audio": media.url}
+        return Operation.SEND_AUDIO, {"audio": _source(media)}
     return Operation.SEND_MEDIA, {**_media(part, media), **_context(part)}
 
 
 def _media(part: OutgoingPart, media: Media) -> dict[str, Any]:
-    fields = {"mediatype": str(media.kind), "media": media.url, "fileName": file_name(media)}
+    fields = {"mediatype": str(media.kind), "media": _source(media), "fileName": file_name(media)}
     if media.mimetype:
         fields["mimetype"] = media.mimetype
     if part.text:
         fields["caption"] = part.text
     return fields
+
+
+def _source(media: Media) -> str:
+    """The URL, or the bytes as raw base64: a data URI is refused."""
+    return media.url if media.content is None else base64.b64encode(media.content).decode("ascii")
 
 
 def _context(part: OutgoingPart) -> dict[str, Any]:

@@ -6,18 +6,14 @@ Only ``actors.gateways.evolution_errors`` uses them.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from actors.errors import Ambiguous, BadPayload, ChatError, InstanceUnavailable, Permanent, Throttled, Transient
-from actors.gateways import graph_errors
+from actors.gateways import graph_errors, http_headers
 from actors.gateways.evolution_answers import Facts, Operation
 
 #: A proxy that names no time is given this long.
 RETRY_AFTER_DEFAULT_S = 30
-#: No proxy is obeyed for longer.
-RETRY_AFTER_CAP_S = 15 * 60
 #: WhatsApp's own limiter names no time.
 OVERLIMIT_MS = 60_000
 #: How soon an instance whose session is down is worth another look.
@@ -31,7 +27,10 @@ _VALIDATORS = (
     r"|^The group id needs to be informed|must be an array of numeric strings|^The \".*\" cannot be empty$"
 )
 _AXIOS = r"Request failed with status code|Failed to fetch stream from|ENOTFOUND|ECONNREFUSED|getaddrinfo"
-NOT_LOADED = r"reading '(textMessage|mediaMessage|audioWhatsapp|profilePicture|findGroup|fetchMessages)'"
+NOT_LOADED = (
+    r"reading '(textMessage|mediaMessage|audioWhatsapp|locationMessage|contactMessage"
+    r"|profilePicture|findGroup|fetchMessages|whatsappNumber)'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +53,8 @@ class GroupUnclear(Transient):
 
 
 def retry_after_ms(facts: Facts) -> int | None:
-    """``Retry-After`` in milliseconds, seconds or HTTP date, at least 1 s and at most 15 min; None when there is none."""
-    text = facts.answer.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+", text, re.ASCII):
-        seconds = float(text[:12])
-    else:
-        try:
-            when = parsedate_to_datetime(text)
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        seconds = (when - datetime.fromtimestamp(facts.now_ms / 1000, tz=UTC)).total_seconds()
-    return int(min(max(seconds, 1.0), RETRY_AFTER_CAP_S) * 1000)
+    """See :func:`actors.gateways.http_headers.retry_after_ms`."""
+    return http_headers.retry_after_ms(facts.answer.headers, now_ms=facts.now_ms)
 
 
 def status(*known: int | range) -> Callable[[Facts], bool]:
@@ -187,7 +175,9 @@ def untracked(facts: Facts, text: str) -> ChatError | Success:
 def graph(facts: Facts, text: str) -> ChatError:
     """By the code of the Cloud API, which Evolution wraps in a success."""
     code = facts.graph_code
-    error = graph_errors.classify_code(code, text=f"{text}, Graph code {code}") if code is not None else None
+    said = f"{text}, Graph code {code}"
+    told = graph_errors.GraphFacts(subcode=facts.graph_subcode)
+    error = None if code is None else graph_errors.classify_code(code, text=said, facts=told)
     return error or graph_errors.unclear(text)
 
 

@@ -7,13 +7,14 @@ reference: a message is known again by chat, time, kind and content, and by not 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from actors.domain import MediaKind, OutgoingPart, Receipt
+from actors.gateways.evolution_extras import is_same_extra
 from actors.gateways.evolution_requests import base_type, file_name
 from actors.gateways.jids import possible_jids
+from middleware.clock import iso
 
 #: Looked at before and after the time of the send, in milliseconds.
 MARGIN_MS = 5_000
@@ -22,6 +23,9 @@ SKEW_TOLERANCE_MS = 2_500
 #: Messages per page, and pages of one search. More than this in one chat within one window is not searched.
 PAGE_SIZE = 50
 MAX_PAGES = 20
+
+#: Later than any message, in seconds since 1970.
+_NEVER_S = 10**12
 
 #: Where the content of each kind lies in a record.
 _CONTENT = {
@@ -44,6 +48,10 @@ class Window:
     def around(cls, since_ms: int, until_ms: int) -> "Window":
         """The two times with a margin."""
         return cls(from_ms=since_ms - MARGIN_MS, to_ms=until_ms + MARGIN_MS)
+
+    def moved(self, by_ms: int) -> "Window":
+        """The same times on a clock that is ahead by so much."""
+        return Window(from_ms=self.from_ms + by_ms, to_ms=self.to_ms + by_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +86,15 @@ def query(jid: str, window: Window, *, page: int) -> dict[str, Any]:
 
 
 def find(
-    part: OutgoingPart, records: Sequence[Mapping[str, Any]], *, window: Window, bound_ids: Collection[str]
+    part: OutgoingPart,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    window: Window,
+    bound_ids: Collection[str],
+    jids: Collection[str] | None = None,
 ) -> Receipt | None:
-    """The earliest of ``records`` (newest first) that is ``part``; None when none is."""
-    jids = possible_jids(part.recipient)
+    """The earliest of ``records`` (newest first) that is ``part``; None when none is. ``jids``: other addresses of its recipient."""
+    jids = possible_jids(part.recipient) if jids is None else jids
     hits: list[tuple[float, int, str, str]] = []
     for age, record in enumerate(records):
         key = record.get("key")
@@ -90,8 +103,9 @@ def find(
             continue
         at_s = _seconds(record.get("messageTimestamp"))
         in_time = at_s is None or window.from_ms - 1_000 <= at_s * 1_000 <= window.to_ms + 1_000
-        if key.get("fromMe") is True and key.get("remoteJid") in jids and in_time and _is_content(part, record):
-            hits.append((at_s if at_s is not None else window.to_ms / 1_000, -age, key_id, key["remoteJid"]))
+        jid = _address(key, jids)
+        if key.get("fromMe") is True and jid is not None and in_time and _is_content(part, record):
+            hits.append((at_s if at_s is not None else window.to_ms / 1_000, -age, key_id, jid))
     if not hits:
         return None
     *_, key_id, jid = min(hits)
@@ -108,10 +122,18 @@ def skew_ms(date_header: str, *, now_ms: int) -> int:
     return skew if abs(skew) > SKEW_TOLERANCE_MS else 0
 
 
+def _address(key: Mapping[str, Any], jids: Collection[str]) -> str | None:
+    """The one of ``jids`` that a record went to; where WhatsApp names a person by linked id, the number stands beside it."""
+    named = (key.get("remoteJid"), key.get("remoteJidAlt"))
+    return next((jid for jid in named if isinstance(jid, str) and jid in jids), None)
+
+
 def _is_content(part: OutgoingPart, record: Mapping[str, Any]) -> bool:
     message = record.get("message")
     if not isinstance(message, dict):
         return False
+    if part.extra is not None:
+        return is_same_extra(part.extra, message)
     if part.media is None:
         extended = message.get("extendedTextMessage")
         text = message.get("conversation") or (extended.get("text") if isinstance(extended, dict) else None)
@@ -149,8 +171,10 @@ def _seconds(value: Any) -> float | None:
         value = value.get("low")
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:15])
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    # Compared first: an integer of a thousand digits is no float.
+    is_time = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _NEVER_S
+    return float(value) if is_time else None
 
 
 def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(at_ms, to="milliseconds").replace("+00:00", "Z")

@@ -5,36 +5,44 @@ Gateways that speak HTTP use it. The one fact they live by is whether a byte of 
 
 import os
 import ssl
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Protocol
 
 import httpcore
 import httpx
 
+from actors.gateways.sockets import BoundedBackend, current
 from middleware.clock import Clock
+from middleware.sentry_spans import request_span
 
-#: Connecting, and waiting for a free connection of the pool, in seconds.
+#: Connecting takes this long at most, in seconds.
 CONNECT_S = 5.0
-#: Idle connections are given back after this. Node closes them after 5 s: one reused in that instant is reset, and a
-#: reset after the request was written is a send that nobody knows the end of.
+#: A connection that was idle for longer is not used again. Node closes it after 5 s: one reused in that instant is reset,
+#: and a reset after the request was written is a send that nobody knows the end of.
 KEEPALIVE_S = 2.0
-#: Connections of one process to all servers.
-MAX_CONNECTIONS = 100
 #: More of an answer is not read; it then counts as cut.
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
-#: These end a request before its first byte. Every other one may have left: the far side may have acted.
-_NOT_WRITTEN = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
+#: What ends a request at the connection.
+_BROKEN = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
 )
+
+
+class Pieces(Protocol):
+    """A request's body in pieces, each written by itself; its length is the number of bytes in all."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Not even a status came. ``cause`` is the name of what httpx met; ``request_written`` whether bytes left."""
+    """Not even a status came. ``cause`` is the name of what httpcore met; ``request_written`` whether bytes left."""
 
     cause: str
     request_written: bool
@@ -57,16 +65,19 @@ class NoAnswer:
 
 
 class Exchange:
-    """A pool of connections per process. Safe to call from many threads, and after a fork.
+    """Keeps the connections of a process. Safe to call from many threads, and after a fork.
 
-    ``make_transport`` is for tests, which stand in for the network there.
+    A call takes an idle connection of its server, or opens one, and leaves it for the next call: no pool in which 64 threads
+    would wait for one lock (docs/gateways.md has the measure). ``network`` is for tests, which stand in for it there.
     """
 
-    def __init__(self, *, clock: Clock, make_transport: "Callable[[], httpx.BaseTransport] | None" = None) -> None:
+    def __init__(self, *, clock: Clock, network: httpcore.NetworkBackend | None = None) -> None:
         self._clock = clock
-        self._make_transport = make_transport or (lambda: BoundedTransport(clock))
-        # Keyed by process: sockets of a parent are never touched (nor closed) by its child.
-        self._clients: dict[int, httpx.Client] = {}
+        self._network = BoundedBackend(clock, network or httpcore.SyncBackend())
+        # Keyed by process: sockets of a parent are never touched (nor closed) by its child. No lock: one that another thread
+        # held at the fork would never open again in the child; what a deque and a dict do here, they do at once.
+        self._idle: dict[tuple[int, str], deque[httpcore.HTTPConnection]] = {}
+        self._tls: ssl.SSLContext | None = None
 
     def request(
         self,
@@ -74,191 +85,144 @@ class Exchange:
         url: str,
         *,
         headers: Mapping[str, str],
-        content: bytes | None = None,
+        content: bytes | Pieces | None = None,
         read_s: float,
         total_s: float,
     ) -> Answer | NoAnswer:
-        """Ask once; no redirect is followed and nothing is repeated.
+        """Ask once; no redirect is followed, no proxy asked, and nothing is repeated.
 
         ``read_s`` bounds the wait for the next bytes, ``total_s`` the whole call, connecting and a dripping answer
         included.
         """
         if total_s <= 0:
             return NoAnswer(cause="no time left", request_written=False, timed_out=True)
-        timeout = httpx.Timeout(min(read_s, total_s), connect=min(CONNECT_S, total_s), pool=min(CONNECT_S, total_s))
-        _call.deadline_ms = self._clock.boot_ms() + int(total_s * 1000)
-        _call.written = False
-        try:
-            with self._client().stream(
-                method, url, headers=dict(headers), content=content, timeout=timeout
-            ) as response:
-                return _read(response)
-        except httpx.TransportError as error:
-            return NoAnswer(
-                cause=type(error).__name__,
-                request_written=not isinstance(error, _NOT_WRITTEN),
-                timed_out=isinstance(error, httpx.TimeoutException),
-            )
-        finally:
-            _call.deadline_ms = None
+        with current.begin(self._clock, total_s=total_s) as call, request_span(method, _host(url)) as span:
+            try:
+                request = _request(method, url, headers, content, read_s=min(read_s, total_s))
+                answer = self._ask(request)
+            except _BROKEN as error:
+                span.broke()
+                return NoAnswer(
+                    cause=type(error).__name__,
+                    request_written=call.written,
+                    timed_out=isinstance(error, httpcore.TimeoutException),
+                )
+            span.answered(answer.status)
+            return answer
 
     def close(self) -> None:
-        """Give back this process's connections. Repeatable; the next request opens new ones."""
-        client = self._clients.pop(os.getpid(), None)
-        if client is not None:
-            client.close()
+        """Give back this process's idle connections. Repeatable; the next request opens new ones."""
+        for (pid, _), idle in list(self._idle.items()):
+            if pid == os.getpid():
+                _drain(idle)
 
-    def _client(self) -> httpx.Client:
-        pid = os.getpid()
-        client = self._clients.get(pid)
-        if client is None:
-            # The proxies and passwords that httpx finds in the environment would see the key.
-            made = httpx.Client(transport=self._make_transport(), follow_redirects=False, trust_env=False)
-            # No lock: one that another thread held at the fork would never open again in the child.
-            client = self._clients.setdefault(pid, made)
-            if client is not made:
-                made.close()
-        return client
+    def _ask(self, request: httpcore.Request) -> Answer:
+        origin = request.url.origin
+        idle = self._idle.setdefault((os.getpid(), str(origin)), deque())
+        connection = _take(idle) or httpcore.HTTPConnection(
+            origin,
+            ssl_context=self._certificates() if origin.scheme == b"https" else None,
+            keepalive_expiry=KEEPALIVE_S,
+            network_backend=self._network,
+        )
+        response = connection.handle_request(request)
+        try:
+            answer = _read(response)
+        finally:
+            # Whatever struck (a time limit, too), one whose answer was not read to its end is closed by this and not kept.
+            response.close()
+        if connection.is_idle():
+            idle.append(connection)
+            _forget_old(idle)
+        return answer
+
+    def _certificates(self) -> ssl.SSLContext:
+        if self._tls is None:
+            # At the first use: reading them takes tens of milliseconds. Two threads may both do so.
+            self._tls = httpx.create_ssl_context()
+        return self._tls
 
 
-def _read(response: httpx.Response) -> Answer:
-    headers = {name.lower(): value for name, value in response.headers.items()}
+def _request(
+    method: str, url: str, headers: Mapping[str, str], content: bytes | Pieces | None, *, read_s: float
+) -> httpcore.Request:
+    host, target = _parsed(url)
+    sent = [("Host", host), ("Accept-Encoding", "identity"), *headers.items()]
+    if content is not None:
+        sent.append(("Content-Length", str(len(content))))
+    times = {"connect": CONNECT_S, "read": read_s, "write": read_s}
+    return httpcore.Request(method, target, headers=sent, content=content, extensions={"timeout": times})
+
+
+def _host(url: str) -> str:
+    return _parsed(url)[0]
+
+
+@lru_cache(maxsize=256)
+def _parsed(url: str) -> tuple[str, httpcore.URL]:
+    parsed = httpx.URL(url)
+    target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
+    return parsed.netloc.decode("ascii"), target
+
+
+def _read(response: httpcore.Response) -> Answer:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
     chunks: list[bytes] = []
-    size_bytes = 0
-    complete = True
+    size_bytes, complete = 0, True
     try:
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_stream():
             chunks.append(chunk)
             size_bytes += len(chunk)
             if size_bytes > MAX_ANSWER_BYTES:
                 complete = False
                 break
-    except (httpx.TransportError, httpx.DecodingError):
+    except _BROKEN:
         complete = False
-    return Answer(status=response.status_code, headers=headers, body=b"".join(chunks), complete=complete)
+    body = b"".join(chunks)
+    if complete and headers.get("content-encoding", "identity").lower() != "identity":
+        body, complete = _unpacked(body)
+    return Answer(status=response.status, headers=headers, body=body, complete=complete)
 
 
-class _Call(threading.local):
-    """The request that the current thread is making."""
-
-    deadline_ms: int | None = None
-    written = False
-
-
-_call = _Call()
-
-
-class BoundedTransport(httpx.BaseTransport):
-    """httpx over connections that know the deadline of the whole call.
-
-    httpx bounds each read only: an answer that drips a byte per second would hold a worker thread for hours.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=MAX_CONNECTIONS,
-            keepalive_expiry=KEEPALIVE_S,
-            network_backend=_BoundedBackend(clock),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See :meth:`httpx.BaseTransport.handle_request`."""
-        url = request.url
-        content = request.stream
-        assert isinstance(content, httpx.SyncByteStream)  # noqa: S101  # the client is synchronous; for the type checker
-        with _as_httpx():
-            answer = self._pool.handle_request(
-                httpcore.Request(
-                    request.method,
-                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                    headers=request.headers.raw,
-                    content=content,
-                    extensions=request.extensions,
-                )
-            )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.iter_stream(), answer.close))
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._pool.close()
-
-
-class _Body(httpx.SyncByteStream):
-    def __init__(self, chunks: Iterable[bytes], close: Callable[[], None]) -> None:
-        self._chunks = chunks
-        self._close = close
-
-    def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
-            yield from self._chunks
-
-    def close(self) -> None:
-        self._close()
-
-
-@contextmanager
-def _as_httpx() -> Iterator[None]:
-    """Errors of the connection under httpx' names; both libraries use the same."""
+def _unpacked(body: bytes) -> tuple[bytes, bool]:
+    """What a proxy compressed although nobody asked for it, and whether that was gzip (or deflate) and whole."""
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        name = type(error).__name__
-        raise getattr(httpx, name, httpx.RemoteProtocolError)(name) from error
-    except httpcore.UnsupportedProtocol as error:
-        raise httpx.UnsupportedProtocol("neither http nor https") from error
+        unpacked = decoder.decompress(body, MAX_ANSWER_BYTES)
+    except zlib.error:
+        return body, False
+    return unpacked, decoder.eof
 
 
-class _BoundedBackend(httpcore.NetworkBackend):
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _left_s(self._clock, timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options), self._clock)
+def _take(idle: deque[httpcore.HTTPConnection]) -> httpcore.HTTPConnection | None:
+    """The connection that was used last, when it can be used; those that cannot are closed."""
+    while idle:
+        try:
+            connection = idle.pop()
+        except IndexError:
+            # Another thread was faster.
+            return None
+        if not connection.has_expired():
+            return connection
+        connection.close()
+    return None
 
 
-class _BoundedStream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, clock: Clock) -> None:
-        self._inner = inner
-        self._clock = clock
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, timeout=_left_s(self._clock, timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # Out of time with nothing written is still "never left", whatever the connection was about to do.
-        late = httpcore.WriteTimeout if _call.written else httpcore.ConnectTimeout
-        timeout = _left_s(self._clock, timeout, late)
-        _call.written = _call.written or bool(buffer)
-        self._inner.write(buffer, timeout=timeout)
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        timeout = _left_s(self._clock, timeout, httpcore.ConnectTimeout)
-        return _BoundedStream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._clock)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+def _forget_old(idle: deque[httpcore.HTTPConnection]) -> None:
+    """Close the one that was idle for longest, when it is too old; each call closes one, so none stays for long."""
+    try:
+        oldest = idle.popleft()
+    except IndexError:
+        return
+    if oldest.has_expired():
+        oldest.close()
+    else:
+        idle.appendleft(oldest)
 
 
-def _left_s(clock: Clock, timeout: float | None, late: type[Exception]) -> float | None:
-    """The shorter of ``timeout`` and what is left of the current call."""
-    if _call.deadline_ms is None:
-        return timeout
-    left_s = (_call.deadline_ms - clock.boot_ms()) / 1000
-    if left_s <= 0:
-        raise late("the call has used up its time")
-    return left_s if timeout is None else min(timeout, left_s)
+def _drain(idle: deque[httpcore.HTTPConnection]) -> None:
+    while idle:
+        try:
+            idle.pop().close()
+        except IndexError:
+            return

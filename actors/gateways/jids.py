@@ -5,7 +5,8 @@ The Evolution client uses it to know which address an answer may name; the sandb
 
 import re
 
-from actors.domain import GroupJid, Lid, Phone, Recipient
+from actors.domain import CloudGroup, GroupJid, Lid, Phone, Recipient
+from actors.errors import BadRecipient
 
 _COMPLETE = ("@s.whatsapp.net", "@g.us", "@lid", "@broadcast")
 _DEVICE = re.compile(r":\d+", re.ASCII)
@@ -53,7 +54,13 @@ def _drop_ninth_digit(digits: str) -> str:
 
 
 def wire_number(recipient: Recipient) -> str:
-    """``number`` of a request: digits of a phone, the whole address of a group or linked id."""
+    """``number`` of a request: digits of a phone, the whole address of a group or linked id.
+
+    Raises:
+        BadRecipient: a group of the Cloud API, which Evolution cannot reach.
+    """
+    if isinstance(recipient, CloudGroup):
+        raise BadRecipient("the group is one of the Cloud API, which an Evolution instance cannot reach")
     return recipient.number.removeprefix("+") if isinstance(recipient, Phone) else recipient.jid
 
 
@@ -64,6 +71,8 @@ def possible_jids(recipient: Recipient) -> tuple[str, ...]:
     """
     if isinstance(recipient, GroupJid | Lid):
         return (recipient.jid,)
+    if isinstance(recipient, CloudGroup):
+        return ()
     digits = wire_number(recipient)
     jids = [create_jid(digits), *(f"{variant}@s.whatsapp.net" for variant in (digits, *_variants(digits)))]
     return tuple(dict.fromkeys(jids))

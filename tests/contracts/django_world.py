@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 
 from actors.stores.django_host import HostModel, find_host, to_moment, to_ms, to_row
-from actors.stores.django_orm import DjangoStore
+from actors.stores.django_orm import TABLES, DjangoStore
 from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow, Row
 
 ROLES = {MessageRow: "message", ConversationRow: "conversation", InstanceRow: "instance", AttachmentRow: "attachment"}
@@ -68,8 +68,8 @@ class DjangoWorld:
         self.store = self.another_store()
 
     def another_store(self) -> DjangoStore:
-        attempt_model = apps.get_model("chat_actors", "SendAttempt")
-        return DjangoStore(self.host, attempt_model=attempt_model, using=self.alias)
+        tables = {name: apps.get_model("chat_actors", name) for name in TABLES}
+        return DjangoStore(self.host, tables=tables, using=self.alias)
 
     def new_id(self) -> str:
         return str(uuid.uuid4())
@@ -108,7 +108,8 @@ class DjangoWorld:
         for role in ("attachment", "message", "conversation", "instance"):
             if role in self.host:
                 self.host[role].rows(self.alias).delete()
-        apps.get_model("chat_actors", "SendAttempt").objects.using(self.alias).delete()
+        for name in TABLES:
+            apps.get_model("chat_actors", name).objects.using(self.alias).all().delete()
 
     def _create(self, row: Row, host: HostModel) -> None:
         values = {host.paths[name]: getattr(row, name) for name in host.columns(type(row))}

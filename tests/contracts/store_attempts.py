@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from contracts.store_world import DAY_MS, NOW_MS, World, claim, message, race
+from contracts.store_world import DAY_MS, NOW_MS, World, again, claim, first, message, race
 
 from actors.domain import AttemptState, Receipt
 
@@ -17,11 +17,11 @@ class KeepsAttempts:
     def test_a_claim_is_a_first_attempt_that_is_being_sent(self, world: World):
         sent = message(world)
 
-        taken = world.store.claim(sent.id, 0, instance_name="line-1", now_ms=NOW_MS, deadline_at_ms=NOW_MS + DAY_MS)
+        taken = world.store.claim(first(sent.id))
 
         assert (taken.message_id, taken.part, taken.state, taken.number) == (sent.id, 0, SENDING, 1)
         assert (taken.started_at_ms, taken.deadline_at_ms) == (NOW_MS, NOW_MS + DAY_MS)
-        assert (taken.instance_name, taken.looks) == ("line-1", 0)
+        assert (taken.instance_name, taken.looks, taken.resends) == ("line-1", 0, 0)
         assert (taken.provider_message_id, taken.reason) == (None, None)
 
     def test_another_process_sees_a_claim_at_once(self, world: World):
@@ -45,23 +45,25 @@ class KeepsAttempts:
         taken = claim(world.store, sent.id)
         if state is not SENDING:
             assert world.store.settle(taken, state, reason="because")
+        row = world.store.attempts(sent.id)[0]
 
-        again = world.store.claim(sent.id, 0, instance_name="line-1", now_ms=NOW_MS + 1, deadline_at_ms=NOW_MS + 2)
-
-        assert again is None
+        assert world.store.claim(first(sent.id, now_ms=NOW_MS + 1)) is None
+        if state is not UNKNOWN:
+            assert world.store.claim(again(row), before=row) is None
         assert world.store.attempts(sent.id)[0].number == 1
 
     def test_a_retryable_part_is_claimed_anew(self, world: World):
         sent = message(world)
-        first = claim(world.store, sent.id)
-        assert world.store.settle(first, RETRYABLE, reason="gateway_unreachable")
+        taken = claim(world.store, sent.id)
+        assert world.store.settle(taken, RETRYABLE, reason="gateway_unreachable")
         assert world.store.attempts(sent.id)[0].reason == "gateway_unreachable"
 
-        second = claim(world.store, sent.id, now_ms=NOW_MS + 60_000, instance="line-2")
+        before = world.store.attempts(sent.id)[0]
+        second = world.store.claim(again(before, now_ms=NOW_MS + 60_000, instance="line-2"), before=before)
 
         assert (second.state, second.number, second.reason) == (SENDING, 2, None)
         assert (second.started_at_ms, second.deadline_at_ms) == (NOW_MS + 60_000, NOW_MS + 60_000 + DAY_MS)
-        assert second.instance_name == "line-2"
+        assert (second.instance_name, second.resends) == ("line-2", 0)
         assert world.store.attempts(sent.id) == [second]
 
     @pytest.mark.parametrize("state", [ACCEPTED, RETRYABLE, UNKNOWN, DEAD])
@@ -69,10 +71,11 @@ class KeepsAttempts:
         sent = message(world)
         taken = claim(world.store, sent.id)
 
-        assert world.store.settle(taken, state, reason="because") is True
-        assert world.store.settle(taken, state, reason="again") is False
+        settled = world.store.settle(taken, state, reason="because")
+        assert world.store.settle(taken, state, reason="again") is None
 
         now = world.store.attempts(sent.id)[0]
+        assert settled == now
         assert (now.state, now.reason, now.number) == (state, "because", 1)
 
     def test_an_accepted_part_keeps_the_providers_id(self, world: World):
@@ -95,18 +98,18 @@ class KeepsAttempts:
         taken = claim(world.store, sent.id)
         world.store.settle(taken, final)
 
-        assert world.store.settle(taken, state, receipt=Receipt(provider_message_id="P2")) is False
+        assert world.store.settle(taken, state, receipt=Receipt(provider_message_id="P2")) is None
 
         assert world.store.attempts(sent.id) == [replace(taken, state=final)]
 
     @pytest.mark.parametrize("state", [ACCEPTED, RETRYABLE, UNKNOWN, DEAD])
     def test_the_outcome_of_an_earlier_run_changes_nothing(self, world: World, state):
         sent = message(world)
-        first = claim(world.store, sent.id)
-        world.store.settle(first, RETRYABLE)
-        second = claim(world.store, sent.id)
+        taken = claim(world.store, sent.id)
+        before = world.store.settle(taken, RETRYABLE)
+        second = world.store.claim(again(before), before=before)
 
-        assert world.store.settle(first, state, receipt=Receipt(provider_message_id="P1")) is False
+        assert world.store.settle(taken, state, receipt=Receipt(provider_message_id="P1")) is None
 
         assert world.store.attempts(sent.id) == [second]
 
@@ -115,14 +118,14 @@ class KeepsAttempts:
         taken = claim(world.store, message(world).id)
         world.store.settle(taken, UNKNOWN)
 
-        assert world.store.settle(taken, state) is True
+        assert world.store.settle(taken, state).state is state
 
     def test_what_was_not_sent_does_not_become_unknown(self, world: World):
         taken = claim(world.store, message(world).id)
         world.store.settle(taken, RETRYABLE)
 
-        assert world.store.settle(taken, UNKNOWN) is False
-        assert world.store.settle(taken, DEAD, reason="expired") is True
+        assert world.store.settle(taken, UNKNOWN) is None
+        assert world.store.settle(taken, DEAD, reason="expired").state is DEAD
 
     def test_nothing_is_settled_as_being_sent(self, world: World):
         taken = claim(world.store, message(world).id)
@@ -131,14 +134,14 @@ class KeepsAttempts:
             world.store.settle(taken, SENDING)
 
     def test_an_id_that_belongs_to_another_part_is_refused_and_the_fact_kept(self, world: World):
-        first, second, elsewhere = message(world), message(world), message(world)
+        one, second, elsewhere = message(world), message(world), message(world)
         receipt = Receipt(provider_message_id="P1")
-        assert world.store.settle(claim(world.store, first.id), ACCEPTED, receipt=receipt)
+        assert world.store.settle(claim(world.store, one.id), ACCEPTED, receipt=receipt)
 
         assert world.store.settle(claim(world.store, second.id), ACCEPTED, receipt=receipt)
         assert world.store.settle(claim(world.store, elsewhere.id, instance="line-2"), ACCEPTED, receipt=receipt)
 
-        rows = [world.store.attempts(row.id)[0] for row in (first, second, elsewhere)]
+        rows = [world.store.attempts(row.id)[0] for row in (one, second, elsewhere)]
         assert [row.state for row in rows] == [ACCEPTED] * 3
         assert [row.provider_message_id for row in rows] == ["P1", None, "P1"]
         assert rows[1].reason == "duplicate_provider_id"
@@ -146,18 +149,19 @@ class KeepsAttempts:
     def test_an_unknown_part_is_sent_again_only_by_whoever_looked(self, world: World):
         sent = message(world)
         taken = claim(world.store, sent.id)
-        assert world.store.reclaim(taken, now_ms=NOW_MS) is None
+        assert world.store.claim(again(taken), before=taken) is None
         world.store.settle(taken, UNKNOWN, reason="timeout")
         stale = world.store.attempts(sent.id)[0]
 
         looked = world.store.looked(stale)
         assert (looked.looks, looked.state) == (1, UNKNOWN)
-        assert world.store.reclaim(stale, now_ms=NOW_MS + 5) is None
+        assert world.store.claim(again(stale), before=stale) is None
 
-        again = world.store.reclaim(looked, now_ms=NOW_MS + 5)
-        assert (again.state, again.number, again.looks, again.started_at_ms) == (SENDING, 2, 0, NOW_MS + 5)
-        assert world.store.attempts(sent.id) == [again]
-        assert world.store.reclaim(looked, now_ms=NOW_MS + 6) is None
+        resent = world.store.claim(again(looked, now_ms=NOW_MS + 5), before=looked)
+        assert (resent.state, resent.number, resent.looks, resent.started_at_ms) == (SENDING, 2, 0, NOW_MS + 5)
+        assert resent.resends == 1
+        assert world.store.attempts(sent.id) == [resent]
+        assert world.store.claim(again(looked), before=looked) is None
 
     def test_a_look_is_counted_once(self, world: World):
         sent = message(world)
@@ -195,9 +199,7 @@ class SurvivesRaces:
         stores = [world.store, world.another_store()]
 
         def take(index: int) -> object:
-            return stores[index % 2].claim(
-                sent.id, 0, instance_name="line-1", now_ms=NOW_MS, deadline_at_ms=NOW_MS + DAY_MS
-            )
+            return stores[index % 2].claim(first(sent.id))
 
         winners = [taken for taken in race(world, 50, take) if taken is not None]
 
@@ -206,10 +208,10 @@ class SurvivesRaces:
 
     def test_a_retryable_part_is_won_by_one(self, world: World):
         sent = message(world)
-        world.store.settle(claim(world.store, sent.id), RETRYABLE)
+        before = world.store.settle(claim(world.store, sent.id), RETRYABLE)
 
         def take(index: int) -> object:
-            return world.store.claim(sent.id, 0, instance_name="line-1", now_ms=NOW_MS, deadline_at_ms=NOW_MS)
+            return world.store.claim(again(before), before=before)
 
         winners = [taken for taken in race(world, 12, take) if taken is not None]
 
@@ -220,7 +222,9 @@ class SurvivesRaces:
         world.store.settle(claim(world.store, sent.id), UNKNOWN)
         unknown = world.store.attempts(sent.id)[0]
 
-        winners = race(world, 12, lambda index: world.store.reclaim(unknown, now_ms=NOW_MS + index))
+        winners = race(
+            world, 12, lambda index: world.store.claim(again(unknown, now_ms=NOW_MS + index), before=unknown)
+        )
 
         assert [winner.number for winner in winners if winner] == [2]
 
@@ -228,7 +232,8 @@ class SurvivesRaces:
         taken = [claim(world.store, message(world).id) for _ in range(8)]
         receipt = Receipt(provider_message_id="P1")
 
-        assert race(world, 8, lambda index: world.store.settle(taken[index], ACCEPTED, receipt=receipt)) == [True] * 8
+        settled = race(world, 8, lambda index: world.store.settle(taken[index], ACCEPTED, receipt=receipt))
+        assert all(row.state is ACCEPTED for row in settled)
 
         ids = [world.store.attempts(attempt.message_id)[0].provider_message_id for attempt in taken]
         assert sorted(map(str, ids)) == ["None"] * 7 + ["P1"]

@@ -6,11 +6,15 @@ class TestOurStore(StoreContract):
 """
 
 from contracts.store_attempts import KeepsAttempts, SurvivesRaces
-from contracts.store_reading import ReadsFiles, ReadsInstances, ReadsMessages
+from contracts.store_events import AnnouncesChanges
+from contracts.store_instances import ReadsInstances
+from contracts.store_outcomes import HearsProviders, RecordsSends
+from contracts.store_reading import ReadsFiles, ReadsMessages
 from contracts.store_recording import RecordsOutcomes, RecordsRaces
 
 
 class StoreContract(
-    ReadsMessages, ReadsFiles, ReadsInstances, KeepsAttempts, SurvivesRaces, RecordsOutcomes, RecordsRaces
+    *(ReadsMessages, ReadsFiles, ReadsInstances, KeepsAttempts, SurvivesRaces, RecordsOutcomes, RecordsRaces),
+    *(RecordsSends, HearsProviders, AnnouncesChanges),
 ):
     """All of it."""

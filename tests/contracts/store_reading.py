@@ -5,7 +5,7 @@ from contracts.store_world import GROUP, NOW_MS, PHONE, World, conversation, gro
 
 from actors.domain import ConversationType, GroupJid, MediaKind, MessageStatus, Phone, Quote, Route
 from actors.errors import NotFound, Permanent
-from actors.stores.rows import AttachmentRow, InstanceRow
+from actors.stores.rows import AttachmentRow
 
 
 class ReadsMessages:
@@ -27,6 +27,30 @@ class ReadsMessages:
     def test_what_does_not_exist_has_no_route(self, world: World):
         assert world.store.route(world.new_id()) is None
         assert world.store.conversation_route(world.new_id()) is None
+
+    def test_many_are_known_at_once_and_those_without_a_row_are_left_out(self, world: World):
+        thread = conversation(world, tenant_id="tenant-1", instance_name="line-1")
+        waits = message(world, thread, metadata={"flow_prefer_instance_name": "line-2"})
+        went = message(world, thread, status=MessageStatus.SENT, message_id="P1")
+        asked = [waits.id, world.new_id(), went.id, "not-an-id"]
+
+        found = world.store.known_messages(asked)
+
+        assert {id_: (known.status, known.provider_message_id) for id_, known in found.items()} == {
+            waits.id: ("pending", None),
+            went.id: ("sent", "P1"),
+        }
+        assert {id_: known.route for id_, known in found.items()} == {id_: world.store.route(id_) for id_ in found}
+        assert found[waits.id].route.instance_name == "line-2"
+        assert world.store.known_messages([]) == {}
+
+    def test_where_many_conversations_belong_is_found_at_once(self, world: World):
+        one, other = conversation(world, instance_name="line-1"), conversation(world, instance_name="line-2")
+
+        found = world.store.conversation_routes([one.id, world.new_id(), other.id, ""])
+
+        assert {id_: route.instance_name for id_, route in found.items()} == {one.id: "line-1", other.id: "line-2"}
+        assert world.store.conversation_routes([]) == {}
 
     @pytest.mark.parametrize("nonsense", ["", "not-an-id", "9" * 40, "'; --", "None"])
     def test_a_text_that_can_be_no_id_is_a_row_that_does_not_exist(self, world: World, nonsense):
@@ -118,8 +142,8 @@ class ReadsMessages:
 
     def test_a_reply_quotes_what_the_gateway_knows(self, world: World):
         thread = conversation(world)
-        theirs = message(world, thread, direction="incoming", status="seen", message_id="P1")
-        ours = message(world, thread, status="sent", message_id="P2")
+        theirs = message(world, thread, direction="incoming", status="seen", message_id="P1", content="às 8h?")
+        ours = message(world, thread, status="sent", message_id="P2", content="sim")
 
         quotes = [
             world.store.load_message(message(world, thread, metadata={"reply_to": original.id}).id).quote
@@ -127,9 +151,16 @@ class ReadsMessages:
         ]
 
         assert quotes == [
-            Quote(provider_message_id="P1", from_me=False),
-            Quote(provider_message_id="P2", from_me=True),
+            Quote(provider_message_id="P1", from_me=False, text="às 8h?"),
+            Quote(provider_message_id="P2", from_me=True, text="sim"),
         ]
+
+    def test_what_was_taken_back_is_not_said_again_by_a_reply(self, world: World):
+        thread = conversation(world)
+        theirs = message(world, thread, direction="incoming", message_id="P1", content="oops", is_deleted=True)
+        reply = message(world, thread, metadata={"reply_to": theirs.id})
+
+        assert world.store.load_message(reply.id).quote == Quote(provider_message_id="P1", from_me=False)
 
     @pytest.mark.parametrize(
         ("sender_phone", "participant"),
@@ -214,77 +245,3 @@ class ReadsFiles:
         )
 
         assert world.store.load_message(sent.id).media == ()
-
-
-class ReadsInstances:
-    """Instances of tenants, with their credentials."""
-
-    def test_an_instance_is_found_by_any_of_its_names_and_called_as_on_the_wire(self, world: World):
-        kind = {"integration_type": "evolution", "evolution_instance_name": "wire-1"}
-        world.add(InstanceRow(instance_name="line-1", api_url="http://a", api_key="k", **kind))
-
-        for name in ("line-1", "wire-1"):
-            found = world.store.load_instance(name, tenant_id=None)
-            assert (found.name, found.backend, found.base_url, found.api_key) == (
-                "wire-1",
-                "evolution",
-                "http://a",
-                "k",
-            )
-
-    def test_a_cloud_number_has_its_own_token_and_no_evolution_url(self, world: World):
-        world.add(
-            InstanceRow(
-                instance_name="cloud-1",
-                integration_type="meta_cloud",
-                phone_number_id="1098765",
-                access_token="t",
-                api_url="http://left-over",
-                api_key="left-over",
-            )
-        )
-
-        found = world.store.load_instance("1098765", tenant_id=None)
-
-        assert (found.name, found.backend, found.phone_number_id) == ("cloud-1", "whatsapp_cloud", "1098765")
-        assert (found.base_url, found.api_key) == (None, "t")
-        assert "'t'" not in repr(found)
-
-    def test_an_instance_of_no_kind_leaves_the_gateway_to_the_settings(self, world: World):
-        world.add(InstanceRow(instance_name="line-1", integration_type=""))
-
-        assert world.store.load_instance("line-1", tenant_id=None).backend is None
-
-    def test_a_tenant_never_gets_an_instance_of_another(self, world: World):
-        world.add(InstanceRow(instance_name="line-1", tenant_id="tenant-2"))
-
-        assert world.store.load_instance("line-1", tenant_id="tenant-1") is None
-        assert world.store.load_instance("line-1", tenant_id="tenant-1", use_fallback=True) is None
-        assert world.store.load_instance("line-1", tenant_id=None) is None
-        assert world.store.load_instance(None, tenant_id="tenant-1") is None
-
-    def test_the_tenants_own_comes_before_nobodys(self, world: World):
-        world.add(
-            InstanceRow(instance_name="line-1", api_key="everybody"),
-            InstanceRow(instance_name="line-1", tenant_id="tenant-1", api_key="own"),
-        )
-
-        assert world.store.load_instance("line-1", tenant_id="tenant-1").api_key == "own"
-        assert world.store.load_instance("line-1", tenant_id="tenant-2").api_key == "everybody"
-
-    def test_an_inactive_instance_is_none_unless_another_may_stand_in(self, world: World):
-        world.add(
-            InstanceRow(instance_name="line-1", tenant_id="tenant-1", is_active=False),
-            InstanceRow(instance_name="line-2", tenant_id="tenant-1"),
-        )
-
-        assert world.store.load_instance("line-1", tenant_id="tenant-1") is None
-        assert world.store.load_instance("line-1", tenant_id="tenant-1", use_fallback=True).name == "line-2"
-
-    def test_an_unnamed_instance_is_the_only_one_of_the_tenant_never_a_guess(self, world: World):
-        world.add(InstanceRow(instance_name="line-1", tenant_id="tenant-1"))
-        assert world.store.load_instance(None, tenant_id="tenant-1").name == "line-1"
-
-        world.add(InstanceRow(instance_name="line-2", tenant_id="tenant-1"))
-        assert world.store.load_instance(None, tenant_id="tenant-1") is None
-        assert world.store.load_instance("gone", tenant_id="tenant-1", use_fallback=True) is None

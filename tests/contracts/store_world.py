@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from actors.domain import SendAttempt
+from actors.domain import AttemptState, SendAttempt
 from actors.stores.base import Store
 from actors.stores.rows import ConversationRow, MessageRow, Row
 
@@ -74,11 +74,30 @@ def message(world: World, thread: ConversationRow | None = None, **values: Any) 
     return row
 
 
-def claim(
-    store: Store, message_id: str, part: int = 0, *, now_ms: int = NOW_MS, instance: str = "line-1"
+def first(
+    message_id: str, part: int = 0, *, now_ms: int = NOW_MS, instance: str = "line-1", **values: Any
 ) -> SendAttempt:
-    """Claim a part that is free."""
-    taken = store.claim(message_id, part, instance_name=instance, now_ms=now_ms, deadline_at_ms=now_ms + DAY_MS)
+    """What whoever sends a part for the first time claims."""
+    return SendAttempt(
+        message_id=message_id,
+        part=part,
+        state=AttemptState.SENDING,
+        number=1,
+        instance_name=instance,
+        started_at_ms=now_ms,
+        deadline_at_ms=now_ms + DAY_MS,
+        **values,
+    )
+
+
+def again(before: SendAttempt, *, now_ms: int = NOW_MS, instance: str = "line-1") -> SendAttempt:
+    """What whoever sends a part again claims."""
+    return before.again(instance_name=instance, now_ms=now_ms, deadline_at_ms=now_ms + DAY_MS)
+
+
+def claim(store: Store, message_id: str, part: int = 0, **values: Any) -> SendAttempt:
+    """Claim a part that was never tried."""
+    taken = store.claim(first(message_id, part, **values))
     assert taken is not None
     return taken
 

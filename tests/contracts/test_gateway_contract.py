@@ -1,8 +1,8 @@
-"""The gateway contract over Evolution and over the sandbox gateway, both against a live sandbox server."""
+"""The gateway contract over Evolution, the Cloud API and the sandbox gateway, all against a live sandbox server."""
 
 import pytest
-from contracts.gateway_contract import GROUP, PERSON, Accepted, GatewayContract, Rig
-from sandbox_fixture import Sandbox, sandbox
+from contracts.gateway_contract import CLOUD_GROUP, GROUP, PERSON, Accepted, GatewayContract, Rig
+from sandbox_fixture import NUMBER_ID, Sandbox, sandbox
 
 from actors import backends, errors
 from actors.domain import Instance
@@ -11,13 +11,19 @@ from actors.settings import Settings
 
 __all__ = ["sandbox"]
 
+pytestmark = pytest.mark.contract
+
 KINDS = {
     "conversation": "text",
     "imageMessage": "image",
     "videoMessage": "video",
     "documentMessage": "document",
     "audioMessage": "audio",
+    "locationMessage": "location",
+    "contactMessage": "contact",
 }
+#: What is broken: everything but the question which version it is.
+ASKED = ["connectionState", "sendText", "sendMedia", "sendWhatsAppAudio", "sendLocation", "sendContact", "findMessages"]
 BREAKS = {
     "lost_before": {"type": "drop"},
     "lost_after": {"type": "drop", "when": "after_accept"},
@@ -51,10 +57,10 @@ class SandboxFarSide:
         ]
 
     def requests(self) -> int:
-        return len(self._sandbox.admin.requests())
+        return len(self._sandbox.requests())
 
     def break_(self, how: str) -> None:
-        self._sandbox.admin.add_fault(BREAKS[how])
+        self._sandbox.admin.add_fault(BREAKS[how], match={} if how in ("refuses", "closed") else {"op": ASKED})
 
     def heal(self) -> None:
         self._sandbox.server.open_again()
@@ -118,6 +124,56 @@ class TestEvolutionGateway(GatewayContract):
         assert rig.far.requests() == 0
 
 
+CLOUD_BREAKS = {
+    **{how: action for how, action in BREAKS.items() if how != "closed"},
+    "bad_key": {"type": "status", "preset": "graph_190"},
+}
+CLOUD_KINDS = {"contacts": "contact"}
+
+
+class CloudFarSide(SandboxFarSide):
+    """The Cloud API, as the contract sees a provider."""
+
+    def accepted(self) -> list[Accepted]:
+        return [
+            Accepted(
+                reference=one["client_ref"],
+                text=one["text"] or one["caption"] or "",
+                is_group=one["jid"] == CLOUD_GROUP.id,
+                kind="voice" if one["media"] and one["media"]["voice"] else CLOUD_KINDS.get(one["type"], one["type"]),
+                is_reply=one["quoted_id"] is not None and not one["quote_lost"],
+                mentions_everyone=False,
+            )
+            for one in self._sandbox.admin.deliveries()
+        ]
+
+    def break_(self, how: str) -> None:
+        self._sandbox.admin.add_fault(CLOUD_BREAKS[how])
+
+
+def cloud_rig(sandbox: Sandbox, gateway, instance: Instance) -> Rig:
+    sandbox.admin.put_group(CLOUD_GROUP.id, subject="G")
+    return Rig(gateway, instance, CloudFarSide(sandbox), group=CLOUD_GROUP, has_session=False, max_text_chars=4_096)
+
+
+class TestWhatsAppCloudGateway(GatewayContract):
+    @pytest.fixture
+    def rig(self, sandbox: Sandbox):
+        gateway = make_gateway("whatsapp_cloud", Settings())
+        yield cloud_rig(sandbox, gateway, sandbox.cloud_instance())
+        gateway.close()
+
+
+class TestSandboxInPlaceOfTheCloud(GatewayContract):
+    @pytest.fixture
+    def rig(self, sandbox: Sandbox):
+        gateway = make_gateway("sandbox", sandbox.settings(), in_place_of="whatsapp_cloud")
+        # As a copied database has it: the token of a real number is tried here only, and refused as any other would be.
+        row = Instance(name="cloud-1", base_url="https://graph.invalid", phone_number_id=NUMBER_ID)
+        yield cloud_rig(sandbox, gateway, row)
+        gateway.close()
+
+
 def test_every_backend_of_this_distribution_is_held_to_the_contract():
-    assert {"evolution", "sandbox"} <= set(backends.BUILT_IN["gateway"])
+    assert set(backends.BUILT_IN["gateway"]) == {"evolution", "sandbox", "whatsapp_cloud"}
     assert PERSON.number

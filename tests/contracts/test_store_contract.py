@@ -9,6 +9,8 @@ import pytest
 from contracts.django_world import DeskWorld, DjangoWorld
 from contracts.store_attempts import KeepsAttempts, SurvivesRaces
 from contracts.store_contract import StoreContract
+from contracts.store_events import AnnouncesChanges
+from contracts.store_outcomes import HearsProviders, RecordsSends
 from contracts.store_reading import ReadsMessages
 from contracts.store_recording import RecordsOutcomes, RecordsRaces
 
@@ -107,7 +109,10 @@ class TestDjangoOnPostgres(StoreContract):
         world.clear()
 
 
-class TestDjangoWithOtherNames(ReadsMessages, KeepsAttempts, SurvivesRaces, RecordsOutcomes, RecordsRaces):
+class TestDjangoWithOtherNames(
+    *(ReadsMessages, KeepsAttempts, SurvivesRaces, RecordsOutcomes, RecordsRaces),
+    *(RecordsSends, HearsProviders, AnnouncesChanges),
+):
     @pytest.fixture
     def world(self, sqlite_alias: str, unblocked: None) -> Iterator[DeskWorld]:
         world = DeskWorld(sqlite_alias)

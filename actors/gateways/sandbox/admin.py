@@ -5,42 +5,58 @@
 
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from actors.gateways.jids import create_jid
+from actors.gateways.sandbox.cloud_checks import GROUP_ID
 from actors.gateways.sandbox.contract import Contract
-from actors.gateways.sandbox.faults import BadRule, Rule
+from actors.gateways.sandbox.fixtures import ContactFixture, GroupFixture, InstanceFixture
 from actors.gateways.sandbox.replies import PLAIN, Manner, Reply, as_json
-from actors.gateways.sandbox.state import ContactFixture, GroupFixture, InstanceFixture
+from actors.gateways.sandbox.rules import BadRule, Rule
+from actors.gateways.sandbox.webhooks import WebhookConfig, Webhooks
 
 #: The longest one waits in one request, in seconds.
 MAX_WAIT_S = 30.0
-_STATES = ("open", "connecting", "close")
-_GROUP_ERRORS = (None, "forbidden", "item-not-found", "rate-overlimit")
 
+#: Takes what follows the route's name in the path, the query and the body; gives the answer.
+Route = Callable[[str, dict[str, str], Any], Any]
 F = TypeVar("F", InstanceFixture, ContactFixture, GroupFixture)
 
 
 class Admin:
     """Answers to admin requests."""
 
-    def __init__(self, contract: Contract, *, token: str) -> None:
+    def __init__(  # one per part of the server
+        self,
+        contract: Contract,
+        webhooks: Webhooks,
+        *,
+        token: str,
+        more: Mapping[tuple[str, str], Route] | None = None,
+        allow_remote: bool = False,
+    ) -> None:
         self._contract = contract
+        self._webhooks = webhooks
+        self._allow_remote = allow_remote
         self._state = contract.state
         self._token = token
-        self._routes: dict[tuple[str, str], Callable[[str, dict[str, str], Any], Any]] = {
+        self._routes: dict[tuple[str, str], Route] = {
+            **(more or {}),
             ("PUT", "instances"): self._put_instance,
             ("DELETE", "instances"): self._delete_instance,
             ("PUT", "contacts"): self._put_contact,
             ("PUT", "groups"): self._put_group,
             ("GET", "fixtures"): lambda *_: self._state.fixtures(),
+            ("DELETE", "fixtures"): self._forget_fixtures,
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): lambda *_: {"faults": contract.faults.listed()},
             ("DELETE", "faults"): self._remove_faults,
             ("PUT", "limits"): self._put_limits,
+            ("PUT", "webhook"): self._put_webhook,
+            ("GET", "webhooks"): self._sent_webhooks,
             ("GET", "deliveries"): self._deliveries,
             ("GET", "requests"): self._requests,
             ("GET", "counters"): lambda *_: self._state.counters(),
@@ -69,17 +85,20 @@ class Admin:
 
     def _put_instance(self, name: str, _: dict[str, str], body: Any) -> dict[str, Any]:
         fixture = _fixture(InstanceFixture, body)
-        if fixture.state not in _STATES:
-            raise ValueError(f"state is one of {', '.join(_STATES)}")
         if not name or "/" in name:
             raise ValueError("an instance has a name without slash")
-        with self._state.lock:
-            self._state.instances[name] = fixture
+        self._state.sessions.put(name, fixture)
         return {"instance": name}
 
     def _delete_instance(self, name: str, _: dict[str, str], __: Any) -> dict[str, Any]:
         with self._state.lock:
             return {"deleted": self._state.instances.pop(name, None) is not None}
+
+    def _forget_fixtures(self, *_: Any) -> dict[str, Any]:
+        with self._state.lock:
+            for kind in (self._state.instances, self._state.contacts, self._state.groups):
+                kind.clear()
+        return {"forgotten": True}
 
     def _put_contact(self, jid: str, _: dict[str, str], body: Any) -> dict[str, Any]:
         # Kept under the address that Evolution would make of the number, so that it is found.
@@ -90,10 +109,8 @@ class Admin:
 
     def _put_group(self, jid: str, _: dict[str, str], body: Any) -> dict[str, Any]:
         fixture = _fixture(GroupFixture, body)
-        if fixture.error not in _GROUP_ERRORS:
-            raise ValueError("error is null, forbidden, item-not-found or rate-overlimit")
-        if not jid.endswith("@g.us"):
-            raise ValueError("a group is named <digits>@g.us")
+        if not jid.endswith("@g.us") and not GROUP_ID.fullmatch(jid):
+            raise ValueError("a group is named <digits>@g.us, or Y2FwaV9ncm91cDo… at the Cloud API")
         with self._state.lock:
             self._state.groups[jid] = fixture
         return {"group": jid}
@@ -115,13 +132,21 @@ class Admin:
 
     def _remove_faults(self, rule_id: str, _: dict[str, str], __: Any) -> dict[str, Any]:
         gone = {rule.id for rule in self._contract.faults.remove(rule_id or None)}
-        with self._state.lock:
-            self._state.outages = [one for one in self._state.outages if one.rule_id not in gone]
+        self._state.sessions.end(gone)
         return {"removed": sorted(gone)}
 
     def _put_limits(self, _: str, __: dict[str, str], body: Any) -> dict[str, Any]:
         self._contract.limits.configure(body)
         return {"limits": body}
+
+    def _put_webhook(self, _: str, __: dict[str, str], body: Any) -> dict[str, Any]:
+        config = WebhookConfig.parse(body, allow_remote=self._allow_remote)
+        self._webhooks.config = config
+        return {"url": config.url, "events": list(config.events)}
+
+    def _sent_webhooks(self, _: str, query: dict[str, str], __: Any) -> dict[str, Any]:
+        idle = self._webhooks.sender.wait_idle(min(float(query.get("timeout", "0")), MAX_WAIT_S))
+        return {"webhooks": self._webhooks.sender.log(), "idle": idle}
 
     def _deliveries(self, _: str, query: dict[str, str], __: Any) -> dict[str, Any]:
         after = int(query.get("after_seq", "0"))
@@ -137,6 +162,7 @@ class Admin:
     def _reset(self, *_: Any) -> dict[str, Any]:
         self._contract.faults.reset()
         self._contract.limits.configure({})
+        self._webhooks.clear()
         self._state.reset()
         return {"reset": True}
 

@@ -1,47 +1,42 @@
-"""The way of one request through the sandbox, in Evolution's own order.
+"""The way of one request through the sandbox, in the provider's own order.
 
-``server`` calls :meth:`Contract.answer`. Order: network and proxies, JSON, route, instance, key, schema, controller, loaded,
-faults, limits, the endpoint itself (accept point inside), faults on the answer.
+``wire`` calls :meth:`Contract.answer`. Order: network and proxies, then what the dialect guards (for Evolution: JSON, route,
+instance, key, schema, controller, loaded), faults, limits, the endpoint itself (accept point inside), faults on the answer.
 """
 
-import hmac
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from actors.gateways.jids import create_jid
-from actors.gateways.sandbox import endpoints, validators
 from actors.gateways.sandbox.calls import Call
-from actors.gateways.sandbox.faults import AFTER, BEFORE, Faults, Rule
+from actors.gateways.sandbox.dialect import Dialect
+from actors.gateways.sandbox.faults import Faults
 from actors.gateways.sandbox.limits import Limits
-from actors.gateways.sandbox.replies import (
-    BROKEN_BODIES,
-    PRESETS,
-    UNAUTHORIZED,
-    Manner,
-    Refused,
-    Reply,
-    Subject,
-    as_json,
-    envelope,
-    no_instance,
-    not_loaded,
-)
-from actors.gateways.sandbox.state import Outage, State
+from actors.gateways.sandbox.replies import BROKEN_BODIES, Manner, Refused, Reply, Subject, as_json
+from actors.gateways.sandbox.rules import AFTER, BEFORE, Rule
+from actors.gateways.sandbox.sessions import LOST, Outage
+from actors.gateways.sandbox.state import State
 
 #: A hang ends by itself after this long, in seconds.
 MAX_HANG_S = 120.0
 
 
 class Contract:
-    """Evolution 2.3.6 for the operations that it has routes for."""
+    """Every dialect behind one set of faults, limits and logs. Safe to call from many threads."""
 
-    def __init__(self, state: State, faults: Faults, limits: Limits, *, api_key: str) -> None:
+    def __init__(self, state: State, faults: Faults, limits: Limits, *, dialects: Sequence[Dialect]) -> None:
         self.state = state
         self.faults = faults
         self.limits = limits
-        self._api_key = api_key
+        self._dialects = dialects
 
-    def answer(self, call: Call) -> Reply:
+    def read(self, call: Call) -> Dialect:
+        """The dialect that claims ``call``, which now knows what it asks for."""
+        dialect = next(one for one in self._dialects if one.claims(call))
+        dialect.read(call)
+        return dialect
+
+    def answer(self, call: Call, dialect: Dialect) -> Reply:
         """The answer to ``call``; whatever it changes has changed when it returns."""
         facts = call.for_faults()
         since_s = self.state.since_reset_s()
@@ -49,53 +44,20 @@ class Contract:
         if call.struck:
             return self._struck(call, call.struck[0], Reply(200))
         try:
-            self._guard(call)
+            dialect.guard(call)
             call.struck = self.faults.plan(facts, wire=False, since_reset_s=since_s)
             reply = self._before(call)
             if reply is None:
-                self._check_limits(call)
-                reply = endpoints.answer(self.state, call)
+                self._check_limits(call, dialect)
+                reply = dialect.serve(call)
         except Refused as refused:
+            self.faults.take_back(call.struck, facts)
             return refused.reply
         return self._after(call, reply)
 
     def begin(self, rule: Rule) -> None:
         """Start an outage that a rule brings about without waiting for a request."""
         self._disconnect(rule, instance=str(rule.action.get("instance", "")))
-
-    def _guard(self, call: Call) -> None:
-        if call.is_malformed:
-            raise Refused(envelope(400, "Unexpected token in JSON at position 0", title="Internal Server Error"))
-        if call.op is None:
-            raise Refused(envelope(404, [f"Cannot {call.method} {call.target}"]))
-        if call.op == "version":
-            return
-        if call.op != "fetchInstances" and call.instance not in self.state.instances:
-            raise Refused(no_instance(call.instance))
-        self._check_key(call)
-        # Evolution lets the query override the path after its guards; a client must never send one.
-        call.instance = call.query.get("instanceName", call.instance)
-        self._check_body(call)
-        fixture = self.state.instances.get(call.instance)
-        if call.op != "fetchInstances" and (fixture is None or not fixture.loaded):
-            raise Refused(not_loaded(call.op))
-
-    def _check_key(self, call: Call) -> None:
-        fixture = self.state.instances.get(call.instance)
-        given = call.headers.get("apikey", "").encode()
-        known = [self._api_key, fixture.token if fixture is not None else None]
-        if not given or not any(hmac.compare_digest(given, key.encode()) for key in known if key):
-            raise Refused(UNAUTHORIZED)
-
-    def _check_body(self, call: Call) -> None:
-        if call.op == "sendText":
-            validators.check_text(call.fields)
-        elif call.op == "sendMedia":
-            validators.check_media(call.fields)
-        elif call.op == "sendWhatsAppAudio":
-            validators.check_audio(call.fields)
-        elif call.op == "findGroupInfos":
-            call.query["groupJid"] = validators.check_group(call.query)
 
     def _before(self, call: Call) -> Reply | None:
         for rule in call.struck:
@@ -107,17 +69,16 @@ class Contract:
                 return self._preset(call, rule)
         return None
 
-    def _check_limits(self, call: Call) -> None:
+    def _check_limits(self, call: Call, dialect: Dialect) -> None:
         if not call.is_send or not self.limits.limits:
             return
-        wait_s = self.limits.wait_s(call.instance, create_jid(call.number), now_ms=self.state.boot_ms())
+        wait_s = self.limits.wait_s(call.instance, call.jid, now_ms=self.state.boot_ms())
         if wait_s <= 0:
             return
         with self.state.lock:
             self.state.counts["rate_violations"] += 1
         if self.limits.mode == "429":
-            subject = Subject(call.op or "", call.instance, retry_after=str(max(1, round(wait_s))))
-            raise Refused(PRESETS["429"](subject))
+            raise Refused(dialect.too_many(call, wait_s=wait_s))
 
     def _after(self, call: Call, reply: Reply) -> Reply:
         for rule in call.struck:
@@ -150,8 +111,8 @@ class Contract:
         if "preset" in action:
             retry_after = action.get("retry_after")
             text = None if retry_after is None else str(retry_after)
-            subject = Subject(call.op or "", call.instance, text=call.text, retry_after=text)
-            reply = PRESETS[action["preset"]](subject)
+            subject = Subject(call.instance, unloaded=call.unloaded, text=call.text, retry_after=text)
+            reply = self.faults.presets[action["preset"]](subject)
         elif isinstance(action.get("body"), str):
             reply = Reply(action["status"], action["body"].encode(), content_type="text/html")
         else:
@@ -160,7 +121,8 @@ class Contract:
         return replace(reply, headers={**reply.headers, **{name: str(value) for name, value in headers.items()}})
 
     def _disconnect(self, rule: Rule, *, instance: str) -> None:
-        for_s = rule.action.get("for_s")
-        until_ms = None if for_s is None else self.state.boot_ms() + int(float(for_s) * 1000)
-        with self.state.lock:
-            self.state.outages.append(Outage(instance, until_ms, bool(rule.action.get("lie", False)), rule.id))
+        action = rule.action
+        for_ms = None if action.get("for_s") is None else int(float(action["for_s"]) * 1000)
+        until_ms = None if for_ms is None else self.state.boot_ms() + for_ms
+        outage = Outage(instance, until_ms, bool(action.get("lie", False)), rule.id, int(action.get("reason", LOST)))
+        self.state.sessions.begin(outage, for_ms=for_ms)

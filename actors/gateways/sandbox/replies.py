@@ -62,10 +62,9 @@ def page(status: int, title: str, *, server: str) -> Reply:
     return Reply(status, html.encode(), content_type=HTML)
 
 
-def not_loaded(op: str) -> Reply:
-    """The instance is in the database and not in memory, as while Evolution boots."""
-    method = {"sendText": "textMessage", "sendMedia": "mediaMessage", "sendWhatsAppAudio": "audioWhatsapp"}.get(op, op)
-    return envelope(500, f"Cannot read properties of undefined (reading '{method}')")
+def not_loaded(missing: str) -> Reply:
+    """The instance is in the database and not in memory, as while Evolution boots; ``missing`` is what was to be called."""
+    return envelope(500, f"Cannot read properties of undefined (reading '{missing}')")
 
 
 def no_instance(name: str) -> Reply:
@@ -73,6 +72,8 @@ def no_instance(name: str) -> Reply:
     return envelope(404, [f'The "{name}" instance does not exist'])
 
 
+#: ``whatsappNumbers`` shows exceptions as they are, and a JavaScript error has nothing to show.
+UNLOADED_NUMBERS = as_json(400, {})
 UNAUTHORIZED = envelope(401, "Unauthorized")
 #: A database failure quotes the row that it could not write, chat message included.
 _PRISMA = (
@@ -87,14 +88,16 @@ _GRAPH = {
     "error_data": {"messaging_product": "whatsapp", "details": "Recipient phone number not in allowed list"},
     "fbtrace_id": "AbCdEfGhIjK",
 }
+#: An instance on the Cloud API whose call to Graph got no answer at all.
+_NO_GRAPH = "TypeError: Cannot read properties of undefined (reading 'data')"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a preset may need to know of the request."""
 
-    op: str
     instance: str
+    unloaded: str = "textMessage"
     text: str = field(default="", repr=False)
     retry_after: str | None = None
 
@@ -114,7 +117,7 @@ PRESETS: dict[str, Callable[[Subject], Reply]] = {
     "prisma_after_send": lambda subject: envelope(400, [_PRISMA.format(text=subject.text)]),
     "no_sessions": lambda _: envelope(400, ["SessionError: No sessions"]),
     "usync_find": lambda _: envelope(500, "Cannot read properties of undefined (reading 'find')"),
-    "not_loaded": lambda subject: not_loaded(subject.op),
+    "not_loaded": lambda subject: not_loaded(subject.unloaded),
     "bad_key": lambda _: UNAUTHORIZED,
     "no_instance": lambda subject: no_instance(subject.instance),
     "nginx_502": lambda _: page(502, "502 Bad Gateway", server="nginx"),
@@ -125,9 +128,10 @@ PRESETS: dict[str, Callable[[Subject], Reply]] = {
     "envoy_503_reset": lambda _: Reply(503, _ENVOY.encode(), content_type="text/plain"),
     "429": _too_many,
     "graph_error_201": lambda _: as_json(201, _GRAPH),
+    "business_no_answer": lambda _: envelope(400, [_NO_GRAPH]),
 }
 #: A proxy answers these before it looks at keys or bodies.
-PROXY_PAGES = frozenset({"nginx_502", "nginx_503", "nginx_504", "cf_520", "cf_524"})
+PROXY_PAGES = frozenset({"nginx_502", "nginx_503", "nginx_504", "cf_520", "cf_524", "envoy_503_reset", "429"})
 #: These are only ever seen after the message went out; the row is lost.
 AFTER_SEND = frozenset({"prisma_after_send"})
 #: Bodies that are no JSON, by name.

@@ -1,7 +1,7 @@
 """The sandbox gateway: a real HTTP server on loopback that answers like Evolution API 2.3.6, with faults on request.
 
 ``chat-actors sandbox`` and ``python -m actors.gateways.sandbox`` call :func:`serve`; tests and the demo start
-:class:`SandboxServer` in their own process. Standard library only.
+:class:`SandboxServer` in their own process.
 """
 
 import ipaddress
@@ -12,45 +12,49 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from http.server import ThreadingHTTPServer
-from socketserver import TCPServer
-from types import FrameType
+from socketserver import ThreadingTCPServer
 from typing import Any, Self
+from urllib.parse import quote
 
 from actors.gateways.sandbox.admin import Admin
+from actors.gateways.sandbox.cloud import Cloud
+from actors.gateways.sandbox.cloud_hooks import StatusHooks
+from actors.gateways.sandbox.cloud_replies import CLOUD_PRESETS
 from actors.gateways.sandbox.contract import Contract
+from actors.gateways.sandbox.evolution import Evolution
 from actors.gateways.sandbox.faults import Faults
 from actors.gateways.sandbox.limits import Limits
+from actors.gateways.sandbox.replies import PRESETS
 from actors.gateways.sandbox.state import State
-from actors.gateways.sandbox.wire import Handler
+from actors.gateways.sandbox.webhook_sender import WebhookSender
+from actors.gateways.sandbox.webhooks import Webhooks
+from actors.gateways.sandbox.wire import Connection
 from middleware.clock import SystemClock
+from middleware.stop_signal import StopSignal
 
 #: Key of a sandbox that was given none, and of instances that have none of their own.
 SANDBOX_KEY = "sandbox-key"
 #: Connections are given this long to end at :meth:`SandboxServer.close`, in seconds.
 _DRAIN_S = 5.0
+_FIXTURES = ("instances", "contacts", "groups")
 
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-class _Listener(ThreadingHTTPServer):
+class _Listener(ThreadingTCPServer):
     """Accepts connections and remembers them, so that closing the sandbox ends them."""
 
     daemon_threads = True
     request_queue_size = 256
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], handler: type[Handler]) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[Connection]) -> None:
         self.connections: set[Any] = set()
         self.idle = threading.Condition()
         self.address_family = _family(address[0])
         super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        # Not HTTPServer's own: it asks DNS for the name of the address.
-        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self.idle:
@@ -103,8 +107,18 @@ class SandboxServer:
         self.apikey = apikey
         self.admin_token = admin_token or secrets.token_urlsafe(16)
         self.state = State(SystemClock())
-        self.contract = Contract(self.state, Faults(seed), Limits(), api_key=apikey)
-        self.admin = Admin(self.contract, token=self.admin_token)
+        self.sender = WebhookSender(self.state, seed=seed)
+        self.webhooks = Webhooks(self.state, self.sender, seed=seed, server_url=lambda: self.url)
+        hooks = StatusHooks(self.state, self.sender)
+        self.contract = Contract(
+            self.state,
+            Faults(seed, presets={**PRESETS, **CLOUD_PRESETS}),
+            Limits(),
+            dialects=[Cloud(self.state, hooks, api_key=apikey), Evolution(self.state, api_key=apikey)],
+        )
+        self.admin = Admin(
+            self.contract, self.webhooks, token=self.admin_token, more=hooks.routes, allow_remote=allow_remote
+        )
         self._host, self._port = host, port
         self._door = threading.Lock()
         self._listener: _Listener | None = None
@@ -129,17 +143,23 @@ class SandboxServer:
         return self
 
     def load(self, fixtures: Mapping[str, Any]) -> None:
-        """Take fixtures in the form that the admin interface shows: ``{"instances": {name: …}, …}``, and ``faults``.
+        """Take fixtures as the admin interface shows them, ``{"instances": {name: …}, …}``.
+
+        Beside ``instances``, ``contacts`` and ``groups`` there may be ``faults`` (a list), ``limits`` and ``webhook``.
 
         Raises:
             ValueError: something in it is unknown; the text says what.
         """
+        unknown = set(fixtures) - {*_FIXTURES, "faults", "limits", "webhook"}
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         token = {"x-sandbox-admin": self.admin_token}
         calls = [
-            ("PUT", f"{kind}/{name}", body)
-            for kind in ("instances", "contacts", "groups")
+            ("PUT", f"{kind}/{quote(name, safe='')}", body)
+            for kind in _FIXTURES
             for name, body in fixtures.get(kind, {}).items()
         ]
+        calls += [("PUT", name, fixtures[name]) for name in ("limits", "webhook") if name in fixtures]
         calls += [("POST", "faults", body) for body in fixtures.get("faults", [])]
         for method, path, body in calls:
             reply = self.admin.answer(method, path, token, json.dumps(body).encode())
@@ -165,9 +185,7 @@ class SandboxServer:
 
     def close(self) -> None:
         """Stop listening and end every connection. Repeatable."""
-        self.state.stopping.set()
-        with self.state.lock:
-            self.state.changed.notify_all()
+        self.state.stop()
         with self._door:
             if self._reopen is not None:
                 self._reopen.cancel()
@@ -188,8 +206,8 @@ class SandboxServer:
         if self._listener is not None or self.state.stopping.is_set():
             return
         handler = type(
-            "BoundHandler",
-            (Handler,),
+            "BoundConnection",
+            (Connection,),
             {"contract": self.contract, "admin": self.admin, "refuse": staticmethod(self.refuse)},
         )
         self._listener = _Listener((self._host, self._port), handler)
@@ -218,21 +236,13 @@ def serve(  # noqa: PLR0913  # one per option of the command line
 
     Prints one JSON line ``{"url", "admin_token"}`` once it listens.
     """
-    stop = threading.Event()
-
-    def on_signal(_: int, __: FrameType | None) -> None:
-        stop.set()
-
+    stop = StopSignal(signal.SIGTERM, signal.SIGINT)
     server = SandboxServer(
         host=host, port=port, apikey=apikey, seed=seed, admin_token=admin_token, allow_remote=allow_remote
     )
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        server.load(fixtures or {})
-        with server:
-            sys.stdout.write(json.dumps({"url": server.url, "admin_token": server.admin_token}) + "\n")
-            sys.stdout.flush()
-            stop.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    stop.listen()
+    server.load(fixtures or {})
+    with server:
+        sys.stdout.write(json.dumps({"url": server.url, "admin_token": server.admin_token}) + "\n")
+        sys.stdout.flush()
+        stop.wait()

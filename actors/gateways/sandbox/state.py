@@ -1,4 +1,4 @@
-"""What the sandbox knows: fixtures, accepted messages, requests, counts. In memory, safe to call from many threads.
+"""What the sandbox knows and has seen: fixtures, accepted messages, requests, counts. In memory, safe to call from many threads.
 
 ``contract`` writes it, ``admin`` shows it.
 """
@@ -7,10 +7,13 @@ import hashlib
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from threading import Condition, Event, RLock
 from typing import Any
 
+from actors.gateways.sandbox.fixtures import ContactFixture, GroupFixture
+from actors.gateways.sandbox.saved import Saved
+from actors.gateways.sandbox.sessions import Sessions
 from middleware.clock import Clock
 
 #: What a send occupies: (instance,) or (instance, chat).
@@ -19,55 +22,14 @@ Lane = tuple[str, ...]
 MAX_REQUESTS = 50_000
 
 
-@dataclass(slots=True)
-class InstanceFixture:
-    """A connected number. ``reported_state`` is what ``connectionState`` says instead of the truth."""
-
-    token: str | None = None
-    state: str = "open"
-    loaded: bool = True
-    reported_state: str | None = None
-    save_messages: bool = True
+def _evolution_id(digest: str) -> str:
+    return f"3EB0{digest[:18].upper()}"
 
 
-@dataclass(slots=True)
-class ContactFixture:
-    """A person; unknown ones exist and have no picture."""
-
-    exists: bool = True
-    picture_url: str | None = None
-    lid: str | None = None
-
-
-@dataclass(slots=True)
-class GroupFixture:
-    """A group; unknown ones are missing. ``error`` is what WhatsApp answers for it."""
-
-    subject: str = "Group"
-    desc: str | None = None
-    owner: str | None = None
-    participants: list[dict[str, Any]] = field(default_factory=list)
-    picture_url: str | None = None
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class StoredMessage:
-    """One row of ``findMessages``, visible from a time on (None: never)."""
-
-    instance: str
-    record: dict[str, Any]
-    visible_at_ms: int | None
-
-
-@dataclass(slots=True)
-class Outage:
-    """An instance's session is down until a time of the boot clock (None: until removed)."""
-
-    instance: str
-    until_ms: int | None
-    lie: bool
-    rule_id: str
+def instance_id(name: str) -> str:
+    """The database id of an instance, or of anything else with a name: always the same."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
 
 
 class State:
@@ -77,10 +39,17 @@ class State:
         self._clock = clock
         self._salt = secrets.token_hex(8)
         self._ids = 0
+        self._requests = 0
         self.lock = RLock()
         self.changed = Condition(self.lock)
         self.stopping = Event()
-        self.instances: dict[str, InstanceFixture] = {}
+        #: Called when the clocks were moved or the sandbox stops: who waits for a time looks again.
+        self.alarms: list[Callable[[], None]] = []
+        #: Told what happens, as ``announce``: webhooks listen.
+        self.listeners: list[Callable[..., None]] = []
+        self.sessions = Sessions(self.boot_ms, self.announce)
+        self.saved = Saved(self.boot_ms)
+        self.instances = self.sessions.instances
         self.contacts: dict[str, ContactFixture] = {}
         self.groups: dict[str, GroupFixture] = {}
         self._running: dict[Lane, list[Callable[[], bool]]] = {}
@@ -93,8 +62,8 @@ class State:
             self.started_ms = self._clock.boot_ms()
             self.deliveries: list[dict[str, Any]] = []
             self.requests: deque[dict[str, Any]] = deque(maxlen=MAX_REQUESTS)
-            self.messages: list[StoredMessage] = []
-            self.outages: list[Outage] = []
+            self.saved.clear()
+            self.sessions.clear()
             self.known_jids: set[str] = set()
             self.last_key_id: str | None = None
             self._first_instance: dict[str, str] = {}
@@ -122,29 +91,31 @@ class State:
         """Move the sandbox's clocks; real waits are not shortened."""
         with self.lock:
             self.offset_ms += int(seconds * 1000)
+        self._sound()
+
+    def stop(self) -> None:
+        """End every wait."""
+        self.stopping.set()
+        with self.lock:
+            self.changed.notify_all()
+        self._sound()
+
+    def _sound(self) -> None:
+        for alarm in self.alarms:
+            alarm()
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the sandbox stops."""
         self.stopping.wait(max(0.0, seconds))
 
-    def outage(self, instance: str) -> Outage | None:
-        """The outage that an instance is in."""
-        with self.lock:
-            now_ms = self.boot_ms()
-            self.outages = [one for one in self.outages if one.until_ms is None or now_ms < one.until_ms]
-            return next((one for one in self.outages if one.instance == instance), None)
-
     def is_open(self, instance: str) -> bool:
         """Whether the session really is open."""
-        return self.instances[instance].state == "open" and self.outage(instance) is None
+        return self.sessions.is_open(instance)
 
-    def told_state(self, instance: str) -> str:
-        """What ``connectionState`` says."""
-        fixture = self.instances[instance]
-        if fixture.reported_state is not None:
-            return fixture.reported_state
-        outage = self.outage(instance)
-        return "close" if outage is not None and not outage.lie else fixture.state
+    def announce(self, name: str, instance: str, data: Any, **when: Any) -> None:
+        """Tell an event to whoever listens; ``delay_ms`` and ``still`` as :meth:`Webhooks.emit` takes them."""
+        for listener in self.listeners:
+            listener(name, instance, data, **when)
 
     def begin(self, entry: dict[str, Any], lanes: list[Lane], is_gone: Callable[[], bool]) -> dict[str, Any]:
         """Log a request at its start; ``lanes`` are the instance and chat that it occupies while it runs.
@@ -159,7 +130,9 @@ class State:
                 most.append(sum(not gone() for gone in running))
                 name = "max_concurrency_per_instance" if len(lane) == 1 else "max_concurrency_per_chat"
                 self.most[name] = max(self.most[name], most[-1])
+            self._requests += 1
             entry |= {"started_at": self._at(), "concurrency": max(most)}
+            entry["request_id"] = entry["request_id"] or f"r{self._requests}"
             self.requests.append(entry)
             if entry["client_ref"] is not None:
                 self._first_instance.setdefault(entry["client_ref"], entry["instance"])
@@ -189,15 +162,20 @@ class State:
             if entry["seq"] is not None and entry["seq"] <= len(self.deliveries):
                 self.deliveries[entry["seq"] - 1]["response_sent"] = False
 
-    def accept(self, delivery: dict[str, Any], *, reuse_id: bool) -> dict[str, Any]:
-        """Append to the delivery log; from here on the message counts as delivered."""
+    def accept(
+        self, delivery: dict[str, Any], *, reuse_id: bool, make_id: Callable[[str], str] = _evolution_id
+    ) -> dict[str, Any]:
+        """Append to the delivery log; from here on the message counts as delivered.
+
+        ``make_id`` makes the provider's id of 64 hex digits that never repeat.
+        """
         with self.lock:
             if reuse_id and self.last_key_id is not None:
                 key_id = self.last_key_id
             else:
                 self._ids += 1
                 digest = hashlib.sha256(f"{self._salt}|{self._ids}".encode()).hexdigest()
-                key_id = f"3EB0{digest[:18].upper()}"
+                key_id = make_id(digest)
             self.last_key_id = key_id
             entry = {"seq": len(self.deliveries) + 1, "accepted_at": self._at(), "key_id": key_id, **delivery}
             self.deliveries.append(entry)

@@ -1,6 +1,6 @@
 """What Evolution 2.3.6 refuses before it looks at the number: schemas (400, nested) and controllers (400, flat). Pure.
 
-``endpoints`` calls them. Source: docs/gateways.md, section 2.
+The routes in ``sends`` and ``lookups`` name them. Source: docs/gateways.md, section 2.
 """
 
 import ipaddress
@@ -8,55 +8,84 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from actors.gateways.sandbox.replies import Refused, envelope
+from actors.gateways.sandbox import schemas
+from actors.gateways.sandbox.replies import Refused, as_json, envelope
 
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]{2,63}", re.ASCII | re.IGNORECASE)
-_MEDIA_TYPES = ("image", "document", "video", "audio")
 _GROUP = re.compile(r"[\d-]+@g\.us", re.ASCII)
+#: Where a form's file is put, beside the form's own fields.
+FILE = "\0file"
 
 
 def check_text(body: dict[str, Any]) -> None:
     """``sendText``."""
-    problems = _common(body)
-    if "text" not in body:
-        problems.append('requires property "text"')
-    elif not isinstance(body["text"], str):
-        problems.append("text is not of a type(s) string")
-    _refuse_nested(problems)
+    check_schema(body, schemas.TEXT)
     if not body["text"].strip():
         raise Refused(envelope(400, ["Text is required"]))
 
 
 def check_media(body: dict[str, Any]) -> None:
     """``sendMedia``."""
-    problems = _common(body)
-    if "mediatype" not in body:
-        problems.append('requires property "mediatype"')
-    elif body["mediatype"] not in _MEDIA_TYPES:
-        problems.append(f"mediatype is not one of enum values: {','.join(_MEDIA_TYPES)}")
-    problems += [
-        f"{name} is not of a type(s) string"
-        for name in ("mimetype", "media", "fileName", "caption")
-        if name in body and not isinstance(body[name], str)
-    ]
-    _refuse_nested(problems)
+    check_schema(body, schemas.MEDIA)
     media = body.get("media", "")
     if is_base64(media) and not body.get("fileName") and body["mediatype"] == "document":
         raise Refused(envelope(400, ["For base64 the file name must be informed."]))
-    if not is_url(media) and not is_base64(media):
+    if FILE not in body and not is_url(media) and not is_base64(media):
         raise Refused(envelope(400, ["Owned media must be a url or base64"]))
 
 
 def check_audio(body: dict[str, Any]) -> None:
     """``sendWhatsAppAudio``."""
-    problems = _common(body)
-    if "audio" in body and not isinstance(body["audio"], str):
-        problems.append("audio is not of a type(s) string")
-    _refuse_nested(problems)
+    check_schema(body, schemas.AUDIO)
     audio = body.get("audio", "")
-    if not is_url(audio) and not is_base64(audio):
+    if FILE not in body and not is_url(audio) and not is_base64(audio):
         raise Refused(envelope(400, ["Owned media must be a url, base64, or valid file with buffer"]))
+
+
+def check_picture(body: dict[str, Any]) -> None:
+    """``fetchProfilePictureUrl``."""
+    check_schema(body, schemas.PICTURE)
+
+
+def check_receipts(body: dict[str, Any]) -> None:
+    """``markMessageAsRead``."""
+    check_schema(body, schemas.RECEIPTS)
+
+
+def check_edit(body: dict[str, Any]) -> None:
+    """``updateMessage``."""
+    check_schema(body, schemas.EDIT)
+
+
+def check_search(body: dict[str, Any]) -> None:
+    """``findMessages``."""
+    check_schema(body, schemas.SEARCH)
+
+
+def check_statuses(body: dict[str, Any]) -> None:
+    """``findStatusMessage``."""
+    check_schema(body, schemas.STATUSES)
+
+
+def check_numbers(body: dict[str, Any]) -> None:
+    """``whatsappNumbers``, whose errors come without the envelope; a missing list is an exception without any words."""
+    problems = schemas.violations(body, schemas.NUMBERS)
+    if problems:
+        raise Refused(as_json(400, {"status": 400, "error": "Bad Request", "message": [problems]}))
+    if "numbers" not in body:
+        raise Refused(as_json(400, {}))
+
+
+def check_schema(body: dict[str, Any], schema: schemas.Schema) -> None:
+    """Refuse a body that breaks its schema, with all that is wrong in one nested list.
+
+    Raises:
+        Refused: it does.
+    """
+    problems = schemas.violations(body, schema)
+    if problems:
+        raise Refused(envelope(400, [problems]))
 
 
 def check_group(query: dict[str, str]) -> str:
@@ -67,7 +96,9 @@ def check_group(query: dict[str, str]) -> str:
         raise Refused(envelope(400, hint))
     jid = jid if jid.endswith("@g.us") else f"{jid}@g.us"
     if not _GROUP.fullmatch(jid):
-        raise Refused(envelope(400, [{"property": "groupJid", "message": "Group ID must have a valid format"}]))
+        raise Refused(
+            envelope(400, [{"property": "groupJid", "message": 'groupJid does not match pattern "^[\\\\d-]+@g.us$"'}])
+        )
     return jid
 
 
@@ -92,48 +123,3 @@ def is_url(text: str) -> bool:
 def is_base64(text: str) -> bool:
     """Raw base64 with padding."""
     return bool(text) and _BASE64.fullmatch(text) is not None
-
-
-def _common(body: dict[str, Any]) -> list[str]:
-    problems: list[str] = []
-    if "number" not in body:
-        problems.append('requires property "number"')
-    elif not isinstance(body["number"], str):
-        problems.append("Invalid format")
-    if "delay" in body and (not isinstance(body["delay"], int) or isinstance(body["delay"], bool)):
-        problems.append("Enter a value in milliseconds")
-    if "linkPreview" in body and not isinstance(body["linkPreview"], bool):
-        problems.append("linkPreview is not of a type(s) boolean")
-    if "mentionsEveryOne" in body and not isinstance(body["mentionsEveryOne"], bool):
-        problems.append("mentionsEveryOne is not of a type(s) boolean")
-    return problems + _mentioned(body) + _quoted(body)
-
-
-def _mentioned(body: dict[str, Any]) -> list[str]:
-    mentioned = body.get("mentioned", ["1"])
-    if not isinstance(mentioned, list):
-        return ["mentioned is not of a type(s) array"]
-    if not mentioned:
-        return ["mentioned does not meet minimum length of 1"]
-    if not all(isinstance(one, str) and re.match(r"\d", one, re.ASCII) for one in mentioned):
-        return ['"mentioned" must be an array of numeric strings']
-    return ["mentioned contains duplicate item"] if len(set(mentioned)) < len(mentioned) else []
-
-
-def _quoted(body: dict[str, Any]) -> list[str]:
-    quoted = body.get("quoted")
-    if not isinstance(quoted, dict) or "key" not in quoted:
-        return []
-    key = quoted["key"]
-    if not isinstance(key, dict):
-        return ["quoted.key is not of a type(s) object"]
-    if "id" not in key:
-        return ['quoted.key requires property "id"']
-    if not isinstance(key["id"], str):
-        return ["quoted.key.id is not of a type(s) string"]
-    return ['The "id" cannot be empty'] if not key["id"] else []
-
-
-def _refuse_nested(problems: list[str]) -> None:
-    if problems:
-        raise Refused(envelope(400, [problems]))

@@ -1,23 +1,30 @@
 """Bytes of the sandbox: reads a request, writes an answer in the manner that a fault asks for.
 
-``server`` makes one :class:`Handler` per connection.
+``server`` makes one :class:`Connection` per connection, in a thread of its own. Requests are parsed and answers are framed by
+``h11``, which httpx needs anyway: it is strict where Node is strict, knows chunks, ``Expect`` and when a connection may be used
+again, and gives the bytes of an answer without sending them. That is why it is no whole server, of the standard library or
+another: a fault drops, delays, cuts and resets those bytes, and only who holds the socket can. Threads, not a loop, because a
+fault then is a wait and nothing else; it costs no processor time while it waits.
 """
 
 import gzip
 import logging
-import os
 import select
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import Any
+from socketserver import BaseRequestHandler
+
+import h11
 
 from actors.gateways.sandbox.admin import Admin
 from actors.gateways.sandbox.calls import Call
 from actors.gateways.sandbox.contract import Contract
+from actors.gateways.sandbox.dialect import Dialect
 from actors.gateways.sandbox.replies import Reply, envelope
 from middleware.clock import SystemClock
 
@@ -25,70 +32,139 @@ logger = logging.getLogger(__name__)
 
 #: Idle connections are closed after this, as by Node.
 KEEPALIVE_S = 5.0
+#: A request that has begun has this long to arrive, as with Node.
+REQUEST_S = 300.0
 #: Larger bodies are refused, as by Evolution.
 MAX_BODY_BYTES = 136 * 1024 * 1024
 #: Answers longer than this are compressed when the client asks for it.
 GZIP_FROM_BYTES = 1024
 #: Time between two pieces of a dripping answer.
 _DRIP_S = 0.05
+#: The longest head of a request; Node's is 16 KB.
+_MAX_HEAD_BYTES = 16 * 1024
+_CHUNK_BYTES = 256 * 1024
 ADMIN_PREFIX = "/__sandbox__/"
 
 
-class Handler(BaseHTTPRequestHandler):
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes | None  # None: too large
+
+
+class Connection(BaseRequestHandler):
     """One connection. ``contract``, ``admin`` and ``refuse`` are set by the server on a subclass."""
 
     contract: Contract
     admin: Admin
     refuse: Callable[[float, socket.socket | None], None]
 
-    protocol_version = "HTTP/1.1"
-    timeout = KEEPALIVE_S
-    disable_nagle_algorithm = True
+    request: socket.socket
 
-    def answer_request(self) -> None:
-        """Answer one request of any method."""
-        raw = self._body()
-        if raw is None:
-            self.close_connection = True
-            self._write(envelope(413, "request entity too large", title="Internal Server Error"))
-            return
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        if self.path.startswith(ADMIN_PREFIX):
-            self._answer_admin(headers, raw)
+    def setup(self) -> None:
+        """See :class:`BaseRequestHandler`."""
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
+        self._is_over = False
+
+    def handle(self) -> None:
+        """Answer requests until one side has enough."""
+        while not self._is_over:
+            try:
+                asked = self._read()
+            except h11.RemoteProtocolError as error:
+                # As short as Node's own.
+                status = HTTPStatus(error.error_status_hint)
+                self._send(f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n\r\n".encode())
+                return
+            if asked is None:
+                return
+            self._answer(asked)
+            if self._parser.our_state is not h11.DONE or self._parser.their_state is not h11.DONE:
+                return
+            self._parser.start_next_cycle()
+
+    def _read(self) -> _Asked | None:
+        """The next request; None when there is none, or it stops half-way."""
+        head: h11.Request | None = None
+        body: list[bytes] = []
+        announced = size = 0
+        while True:
+            event = self._parser.next_event()
+            if event is h11.NEED_DATA:
+                if not self._receive(timeout_s=KEEPALIVE_S if head is None else REQUEST_S):
+                    return None
+            elif isinstance(event, h11.Request):
+                head, announced = event, _announced_bytes(event)
+            elif isinstance(event, h11.Data):
+                body.append(bytes(event.data))
+                size += len(event.data)
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                return _asked(head, b"".join(body))
+            else:
+                return None
+            if head is not None and max(announced, size) > MAX_BODY_BYTES:
+                return _asked(head, None)
+
+    def _receive(self, *, timeout_s: float) -> bool:
+        """Take what has come; False when nothing did."""
+        try:
+            if self._parser.they_are_waiting_for_100_continue:
+                self.request.sendall(self._parser.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            self.request.settimeout(timeout_s)
+            content = self.request.recv(_CHUNK_BYTES)
+            self.request.settimeout(None)
+        except OSError:
+            return False
+        self._parser.receive_data(content)
+        return bool(content)
+
+    def _answer(self, asked: _Asked) -> None:
+        if asked.body is None:
+            self._is_over = True
+            self._send(
+                b"".join(self._bytes(envelope(413, "request entity too large", title="Internal Server Error"), asked))
+            )
+        elif asked.target.startswith(ADMIN_PREFIX):
+            self._answer_admin(asked, asked.body)
         else:
-            self._answer_contract(headers, raw)
+            self._answer_contract(asked, asked.body)
 
-    def _answer_admin(self, headers: dict[str, str], raw: bytes) -> None:
-        reply = self.admin.answer(self.command, self.path[len(ADMIN_PREFIX) :], headers, raw)
+    def _answer_admin(self, asked: _Asked, raw: bytes) -> None:
+        reply = self.admin.answer(asked.method, asked.target[len(ADMIN_PREFIX) :], asked.headers, raw)
         if reply.manner.name == "refuse":
             # Closed before the answer: who has it may count on it.
-            self.refuse(reply.manner.amount, self.connection)
-            self.close_connection = True
-        self._write(reply)
+            self.refuse(reply.manner.amount, self.request)
+            self._is_over = True
+        self._send(b"".join(self._bytes(reply, asked)))
 
-    def _answer_contract(self, headers: dict[str, str], raw: bytes) -> None:
-        call = Call(method=self.command, target=self.path, headers=headers, raw=raw, is_gone=self.is_gone)
+    def _answer_contract(self, asked: _Asked, raw: bytes) -> None:
+        call = Call(method=asked.method, target=asked.target, headers=asked.headers, raw=raw, is_gone=self.is_gone)
         state = self.contract.state
+        dialect = self.contract.read(call)
         is_gone, lanes = call.is_gone, call.lanes
         entry = state.begin(call.log_entry(), lanes, is_gone)
-        reply = self._computed(call)
+        call.request_id = entry["request_id"]
+        reply = self._computed(call, dialect)
         entry |= {"seq": reply.seq, "fault": [rule.id for rule in call.struck] or None}
 
         # Before the last byte: a client that has its answer finds it in every count.
         def finish(status: int | None) -> None:
             state.end(entry, lanes, is_gone, status=status)
 
-        if not self._perform(reply, finish):
+        if not self._perform(reply, asked, finish):
             state.amend_unsent(entry)
 
-    def _computed(self, call: Call) -> Reply:
+    def _computed(self, call: Call, dialect: Dialect) -> Reply:
         try:
-            return self.contract.answer(call)
+            return self.contract.answer(call, dialect)
         except Exception:  # the process must go on serving; Evolution, too, answers 500 to what it did not expect
             logger.exception("sandbox.request_failed")
             return envelope(500, "Internal Server Error")
 
-    def _perform(self, reply: Reply, finish: Callable[[int | None], None]) -> bool:
+    def _perform(self, reply: Reply, asked: _Asked, finish: Callable[[int | None], None]) -> bool:
         """Write ``reply`` in its manner, telling ``finish`` what becomes of it; False when the client took none of it."""
         name, amount = reply.manner.name, reply.manner.amount
         if name == "hang":
@@ -99,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
             if name == "refuse":
                 self.refuse(amount, None)
             return True
-        head, body = self._bytes(reply)
+        head, body = self._bytes(reply, asked)
         if name == "cut":
             finish(None)
             self._send(head + body[: int(amount)])
@@ -108,41 +184,35 @@ class Handler(BaseHTTPRequestHandler):
         if name == "drip" and not self._drip(head, body[:-1], bytes_per_s=amount):
             finish(None)
             return True
-        finish(reply.status)
+        # Who has closed the connection will not read it.
+        finish(None if self.is_gone() else reply.status)
         return self._send(body[-1:] if name == "drip" else head + body)
 
-    def _write(self, reply: Reply) -> bool:
-        head, body = self._bytes(reply)
-        return self._send(head + body)
-
-    def _bytes(self, reply: Reply) -> tuple[bytes, bytes]:
+    def _bytes(self, reply: Reply, asked: _Asked) -> tuple[bytes, bytes]:
+        """Head and body of an answer, framed and not sent."""
         body = reply.body
         headers = {"X-Powered-By": "Express", "Content-Type": reply.content_type, **reply.headers}
-        if len(body) > GZIP_FROM_BYTES and "gzip" in self.headers.get("Accept-Encoding", ""):
-            body = gzip.compress(body, mtime=0)
+        if len(body) > GZIP_FROM_BYTES and "gzip" in asked.headers.get("accept-encoding", ""):
+            body = gzip.compress(body, compresslevel=6, mtime=0)
             headers["Content-Encoding"] = "gzip"
-        headers |= {
-            "Content-Length": str(len(body)),
-            "Date": formatdate(self.contract.state.now_ms() / 1000, usegmt=True),
-        }
-        keep = (
-            {"Connection": "close"}
-            if self.close_connection
-            else {"Connection": "keep-alive", "Keep-Alive": "timeout=5"}
-        )
+        headers |= {"Content-Length": str(len(body)), "Date": _http_date(self.contract.state.now_ms() // 1000)}
+        headers |= {"Connection": "close"} if self._is_over else {"Connection": "keep-alive", "Keep-Alive": "timeout=5"}
         try:
             phrase = HTTPStatus(reply.status).phrase
         except ValueError:
             phrase = "Unknown"
-        lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{n}: {v}" for n, v in {**headers, **keep}.items())]
-        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        return head, b"" if self.command == "HEAD" else body
+        head = h11.Response(status_code=reply.status, headers=list(headers.items()), reason=phrase)
+        framed = [self._parser.send(head)]
+        if asked.method != "HEAD":
+            framed.append(self._parser.send(h11.Data(data=body)))
+        framed.append(self._parser.send(h11.EndOfMessage()))
+        return framed[0] or b"", b"".join(one or b"" for one in framed[1:])
 
     def _send(self, content: bytes) -> bool:
         try:
-            self.connection.sendall(content)
+            self.request.sendall(content)
         except OSError:
-            self.close_connection = True
+            self._is_over = True
             return False
         return True
 
@@ -153,67 +223,50 @@ class Handler(BaseHTTPRequestHandler):
         for start in range(0, len(body), step):
             piece = body[start : start + step]
             if not self._idle(len(piece) / max(bytes_per_s, 0.001)) or not self._send(piece):
-                self.close_connection = True
+                self._is_over = True
                 return False
         return True
 
     def _idle(self, seconds: float) -> bool:
-        """Do nothing for a while; False, at once, when the client goes or the sandbox stops."""
-        clock, stopping = SystemClock(), self.contract.state.stopping
+        """Do nothing for a while; False, at once, when the client goes or the sandbox stops, which ends the connection."""
+        clock = SystemClock()
         end_ms = clock.boot_ms() + int(seconds * 1000)
         while (left_ms := end_ms - clock.boot_ms()) > 0:
-            if stopping.is_set() or self.is_gone(within_s=min(left_ms / 1000, 0.1)):
+            if self.contract.state.stopping.is_set() or self.is_gone(within_s=min(left_ms / 1000, 1.0)):
                 return False
         return True
 
     def _reset(self, *, lingering: bool = False) -> None:
         """Close the connection at once, with a reset, or after what was written has left."""
-        self.close_connection = True
+        self._is_over = True
         try:
             if lingering:
-                self.connection.shutdown(socket.SHUT_WR)
+                self.request.shutdown(socket.SHUT_WR)
                 return
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            # The reader still holds the socket, so an ordinary close would wait for it.
-            os.close(self.connection.detach())
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.request.close()
         except OSError:
             return
 
     def is_gone(self, *, within_s: float = 0.0) -> bool:
         """Whether the client has closed its side, or does so within that time."""
         try:
-            readable, _, _ = select.select([self.connection], [], [], within_s)
-            return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
+            poll = select.poll()
+            poll.register(self.request, select.POLLIN)
+            return bool(poll.poll(int(within_s * 1000))) and self.request.recv(1, socket.MSG_PEEK) == b""
         except (OSError, ValueError):
             return True
 
-    def _body(self) -> bytes | None:
-        """The request's body; None when it is too large."""
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            return self._chunked_body()
-        length = self.headers.get("Content-Length", "0")
-        size = int(length) if length.isascii() and length.isdigit() else 0
-        return None if size > MAX_BODY_BYTES else self.rfile.read(size)
 
-    def _chunked_body(self) -> bytes | None:
-        chunks: list[bytes] = []
-        left = MAX_BODY_BYTES
-        while True:
-            size = int(self.rfile.readline(100).split(b";")[0].strip() or b"0", 16)
-            left -= size
-            if left < 0:
-                return None
-            chunks.append(self.rfile.read(size))
-            self.rfile.readline(100)
-            if size == 0:
-                return b"".join(chunks)
+def _announced_bytes(head: h11.Request) -> int:
+    return next((int(value) for name, value in head.headers if name == b"content-length"), 0)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing: the log of requests is asked for through the admin interface."""
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """A request that is no HTTP."""
-        self.close_connection = True
-        self._send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+def _asked(head: h11.Request, body: bytes | None) -> _Asked:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+    return _Asked(head.method.decode("ascii"), head.target.decode("latin-1"), headers, body)
 
-    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = answer_request  # noqa: N815
+
+@lru_cache(maxsize=4)
+def _http_date(epoch_s: int) -> str:
+    return formatdate(epoch_s, usegmt=True)

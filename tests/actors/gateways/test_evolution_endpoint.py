@@ -62,6 +62,15 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(key):
         "https://e.example/?a=1",
         "http://[::1",
         "https://e.example/#x",
+        # A resolver would refuse these with an error of its own, after the send was claimed: nobody could say that nothing left.
+        "http://e..example",
+        "http://.example",
+        "http://example..",
+        f"http://{'a' * 64}.example",
+        f"http://{'a.' * 130}example",
+        "http://xn--a.example",
+        "http://e.example:0",
+        "http://e.example:99999",
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_unseen(url):

@@ -10,11 +10,13 @@ from actors import errors
 from actors.domain import GroupJid, Instance, Lid, Media, MediaKind, OutgoingPart, Phone, Quote
 from actors.gateways.base import make_gateway
 from actors.gateways.evolution_search import MAX_PAGES, PAGE_SIZE
-from actors.gateways.sandbox.state import StoredMessage
+from actors.gateways.sandbox.saved import StoredMessage
 from actors.settings import Settings
 from middleware.clock import SystemClock
 
 __all__ = ["sandbox"]
+
+pytestmark = pytest.mark.contract
 
 PERSON = Phone("+5511988887777")
 GROUP = GroupJid("120363025246125486@g.us")
@@ -74,14 +76,14 @@ def test_a_redirect_is_for_an_operator_and_not_followed(gateway, sandbox):
     sandbox.admin.add_fault({"type": "status", "status": 301, "headers": {"Location": f"{sandbox.url}/elsewhere"}})
 
     assert failure(gateway, sandbox) == (errors.AuthConfig, "wrong_url")
-    assert len(sandbox.admin.requests()) == 1
+    assert len(sandbox.requests()) == 1
 
 
 def test_a_number_without_an_account_is_given_up_after_one_request(gateway, sandbox):
     sandbox.admin.put_contact(DIGITS, exists=False)
 
     assert failure(gateway, sandbox) == (errors.NotOnWhatsApp, "not_on_whatsapp")
-    assert len(sandbox.admin.requests()) == 1
+    assert len(sandbox.requests()) == 1
 
 
 def test_a_linked_id_is_sent_to_as_such(gateway, sandbox):
@@ -156,7 +158,7 @@ def test_why_a_group_cannot_be_sent_to_is_asked_before_it_is_judged(gateway, san
     sandbox.admin.put_group(GROUP.jid, error=error)
 
     assert failure(gateway, sandbox, part(recipient=GROUP)) == (kind, code)
-    assert [one["op"] for one in sandbox.admin.requests()] == ["sendText", "findGroupInfos"]
+    assert [one["op"] for one in sandbox.requests()] == ["sendText", "findGroupInfos"]
 
 
 def test_a_group_that_can_be_read_again_is_worth_another_attempt(gateway, sandbox):
@@ -268,9 +270,10 @@ def test_every_page_is_searched(gateway, sandbox):
 def test_a_search_that_is_too_long_is_not_an_empty_one(gateway, sandbox):
     gateway.send(part("outra"), instance=sandbox.instance(), timeout_s=5)
     state = sandbox.server.state
-    record = state.messages[0].record
+    record = state.saved.newest_first("i1")[0].record
     with state.lock:
-        state.messages += [StoredMessage("i1", record, 0) for _ in range(PAGE_SIZE * MAX_PAGES)]
+        for _ in range(PAGE_SIZE * MAX_PAGES):
+            state.saved.add(StoredMessage("i1", record, 0))
 
     with pytest.raises(errors.Transient) as caught:
         search(gateway, sandbox)
@@ -293,7 +296,7 @@ def test_a_picture_is_asked_for_with_post(gateway, sandbox):
     sandbox.admin.put_contact(DIGITS, picture_url="https://pps.whatsapp.net/a.jpg")
 
     assert gateway.fetch_profile_picture(PERSON, instance=sandbox.instance()) == "https://pps.whatsapp.net/a.jpg"
-    assert sandbox.admin.requests()[0]["method"] == "POST"
+    assert sandbox.requests()[0]["method"] == "POST"
 
 
 def test_no_picture_and_a_closed_session_both_say_nothing(gateway, sandbox):

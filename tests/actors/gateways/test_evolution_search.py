@@ -60,6 +60,16 @@ def test_another_message_is_not_taken_for_it(other):
     assert find(part(), other) is None
 
 
+@pytest.mark.parametrize(
+    ("alt", "found"), [(JID, "3EB01"), ("5511988887778@s.whatsapp.net", None), (None, None), (7, None)]
+)
+def test_a_record_under_a_linked_id_is_known_by_the_number_beside_it(alt, found):
+    linked = record(jid="123456789012345@lid")
+    linked["key"]["remoteJidAlt"] = alt
+
+    assert find(part(), linked) == found
+
+
 def test_accents_may_be_written_either_way():
     composed, decomposed = unicodedata.normalize("NFC", "não"), unicodedata.normalize("NFD", "não")
 

@@ -15,6 +15,8 @@ KEY = {"apikey": "sandbox-key"}
 GROUP = "120363025246125486@g.us"
 DIGITS = "5511988887777"
 TEXT = {"number": DIGITS, "text": "oi"}
+#: Stands for the key of the message that the test has sent.
+SENT: dict = {}
 NO_INSTANCE = {
     "status": 404,
     "error": "Not Found",
@@ -50,8 +52,8 @@ def web(sandbox: Sandbox):
             401,
             UNAUTHORIZED,
         ),
-        ("POST", "/message/sendText/i1", {"text": "oi"}, {}, 400, bad([['requires property "number"']])),
-        ("POST", "/message/sendText/i1", {"number": DIGITS}, {}, 400, bad([['requires property "text"']])),
+        ("POST", "/message/sendText/i1", {"text": "oi"}, {}, 400, bad([['instance requires property "number"']])),
+        ("POST", "/message/sendText/i1", {"number": DIGITS}, {}, 400, bad([['instance requires property "text"']])),
         ("POST", "/message/sendText/i1", {"number": 55, "text": "oi"}, {}, 400, bad([["Invalid format"]])),
         ("POST", "/message/sendText/i1", {**TEXT, "text": "  "}, {}, 400, bad(["Text is required"])),
         ("POST", "/message/sendText/i1", {**TEXT, "delay": "1"}, {}, 400, bad([["Enter a value in milliseconds"]])),
@@ -145,7 +147,7 @@ def web(sandbox: Sandbox):
         (
             "POST",
             "/chat/updateMessage/i1",
-            {"number": DIGITS, "key": {"id": "x"}},
+            {"number": DIGITS, "key": {"id": "x", "fromMe": True, "remoteJid": "y"}},
             {},
             400,
             bad(["Message not compatible"]),
@@ -231,7 +233,7 @@ def test_a_text_is_accepted_as_evolution_accepts_it(web, sandbox):
     [
         ({"fileName": "a.pdf", "mimetype": "text/plain"}, "application/pdf"),
         ({"fileName": "file", "mimetype": "application/pdf"}, "false"),
-        ({"mimetype": "application/pdf"}, "application/pdf"),
+        ({"mimetype": "application/pdf"}, "false"),
     ],
 )
 def test_the_file_name_decides_the_type(web, fields, mimetype):
@@ -317,11 +319,11 @@ def test_a_sent_message_can_be_edited_in_its_own_chat_only(web):
         (
             "POST",
             "/chat/markMessageAsRead/i1",
-            {},
+            {"readMessages": [{"id": "x", "fromMe": False, "remoteJid": "y"}]},
             500,
             failed(["Read messages fail", "Error: Connection Closed"]),
         ),
-        ("POST", "/chat/updateMessage/i1", TEXT, 500, failed("Connection Closed")),
+        ("POST", "/chat/updateMessage/i1", {**TEXT, "key": SENT}, 500, failed("Connection Closed")),
         (
             "POST",
             "/chat/fetchProfilePictureUrl/i1",
@@ -335,8 +337,10 @@ def test_a_sent_message_can_be_edited_in_its_own_chat_only(web):
 def test_a_closed_session_answers_each_operation_in_its_own_way(web, sandbox, method, path, body, status, answer):
     sandbox.admin.put_group(GROUP)
     sandbox.admin.put_contact(DIGITS, picture_url="https://pps.whatsapp.net/a.jpg")
-    web.post("/message/sendText/i1", json=TEXT)
+    sent = web.post("/message/sendText/i1", json=TEXT).json()["key"]
     sandbox.admin.add_fault({"type": "disconnect", "instance": "i1"})
+    if body is not None and body.get("key") is SENT:
+        body = {**body, "key": sent}
 
     reply = web.request(method, path, json=body)
 

@@ -10,8 +10,9 @@ from sandbox_fixture import Sandbox, sandbox
 from waiting import until
 
 from actors.gateways.sandbox.admin_client import SandboxAdmin, SandboxRefused
-from actors.gateways.sandbox.faults import ACTIONS, BadRule, Faults, Request
-from actors.gateways.sandbox.replies import PRESETS
+from actors.gateways.sandbox.faults import Faults
+from actors.gateways.sandbox.replies import AFTER_SEND, PRESETS
+from actors.gateways.sandbox.rules import ACTIONS, BadRule, Request
 from actors.gateways.sandbox.server import SandboxServer
 
 __all__ = ["sandbox"]
@@ -79,6 +80,7 @@ def test_a_status_is_given_instead_of_or_after_taking_the_message(web, sandbox, 
         ("envoy_503_reset", 503),
         ("429", 429),
         ("graph_error_201", 201),
+        ("business_no_answer", 400),
     ],
 )
 def test_every_preset_is_an_answer(web, sandbox, preset, status):
@@ -289,19 +291,23 @@ def test_a_repeated_request_draws_anew(sandbox):
     assert rule.hits == sum(draws)
 
 
-def test_guards_come_before_faults_and_the_network_before_guards(web, sandbox):
-    sandbox.admin.add_fault({"type": "status", "preset": "timed_out"})
-    assert send(web, apikey="wrong").status_code == 401
-    assert sandbox.admin.faults()[0]["seen"] == 0
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - AFTER_SEND))
+def test_guards_come_before_faults_and_a_proxy_before_guards(web, sandbox, preset):
+    sandbox.admin.add_fault({"type": "status", "preset": preset})
+    is_of_a_proxy = "html" in send(web).headers["content-type"] or "envoy" in preset
 
-    sandbox.admin.add_fault({"type": "status", "preset": "nginx_502"})
-    assert send(web, apikey="wrong").status_code == 502
+    assert (send(web, apikey="wrong").status_code != 401 or preset == "bad_key") is (
+        is_of_a_proxy or preset == "bad_key"
+    )
+    assert sandbox.admin.faults()[0]["seen"] == (2 if is_of_a_proxy else 1)
 
 
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"action": {"type": "ack"}}, "unknown action type 'ack'"),
+        ({"action": {"type": "ack"}}, "needs status"),
+        ({"action": {"type": "ack", "status": "SEEN"}}, "status is one of"),
+        ({"action": {"type": "slow_body", "bytes_per_s": 9, "when": "before_accept"}}, "accepted first"),
         ({"action": {"type": "webhook"}}, "unknown action type 'webhook'"),
         ({"action": {}}, "unknown action type None"),
         ({}, "match, trigger and action"),
@@ -324,7 +330,7 @@ def test_guards_come_before_faults_and_the_network_before_guards(web, sandbox):
 )
 def test_a_rule_that_could_not_strike_is_refused(sandbox, body, named):
     with pytest.raises(SandboxRefused) as caught:
-        sandbox.admin._call("POST", "faults", body)
+        sandbox.admin.call("POST", "faults", body)
 
     assert named in str(caught.value)
     assert sandbox.admin.faults() == []
@@ -333,10 +339,36 @@ def test_a_rule_that_could_not_strike_is_refused(sandbox, body, named):
 def test_every_action_type_has_been_tried_here():
     tried = {
         "latency", "status", "drop", "hang", "slow_body", "truncate", "invalid_json", "wrong_jid", "refuse", "disconnect",
-        "duplicate_id", "persist_lag",
+        "duplicate_id", "persist_lag", "ack",
     }  # fmt: skip
 
     assert tried == set(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"type": "drop", "when": "after_accept"},
+        {"type": "status", "preset": "prisma_after_send"},
+        {"type": "wrong_jid", "jid": "1@s.whatsapp.net"},
+        {"type": "ack", "status": "READ"},
+    ],
+)
+def test_a_rule_waits_for_a_request_that_it_can_strike(web, sandbox, action):
+    sandbox.admin.put_contact("5511900000000", exists=False)
+    sandbox.admin.add_fault(action, match={"number_re": "."}, trigger={"next": 1})
+
+    assert send(web, number="5511900000000").status_code == 400
+    assert [(one["seen"], one["hits"]) for one in sandbox.admin.faults()] == [(0, 0)]
+    outcome(web)
+    assert [(one["seen"], one["hits"]) for one in sandbox.admin.faults()] == [(1, 1)]
+
+
+def test_a_rule_about_messages_is_not_spent_on_a_question(web, sandbox):
+    sandbox.admin.add_fault({"type": "persist_lag", "never": True}, trigger={"next": 1})
+    web.post("/chat/findMessages/i1", json={})
+
+    assert [one["hits"] for one in sandbox.admin.faults()] == [0]
 
 
 def test_two_rules_cannot_have_one_id():
@@ -365,23 +397,34 @@ def test_duplicates_order_and_concurrency_are_counted(web, sandbox):
 
 
 def test_sends_at_once_are_counted_until_their_client_gives_up(sandbox):
-    sandbox.admin.add_fault({"type": "latency", "ms": 400, "when": "after_accept"})
+    sandbox.admin.add_fault({"type": "latency", "ms": 60_000, "when": "after_accept"})
 
     def one(timeout_s):
         with httpx.Client(headers={"apikey": sandbox.apikey}, timeout=timeout_s, trust_env=False) as client:
-            return outcome_of(client)
+            return outcome(client)
 
-    def outcome_of(client):
+    def outcome(client):
         try:
             return client.post(f"{sandbox.url}/message/sendText/i1", json={"number": DIGITS, "text": "x"}).status_code
-        except httpx.TimeoutException:
+        except httpx.TransportError:
             return "gone"
 
-    assert [one(0.1), one(0.1)] == ["gone", "gone"]
-    assert sandbox.admin.counters()["max_concurrency_per_chat"] == 1
+    assert [one(0.2), one(0.2)] == ["gone", "gone"]
+    until(lambda: len(sandbox.admin.requests()) == 2, within_ms=5_000)
+    assert sandbox.admin.counters()["max_concurrency_per_chat"] <= 1
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(one, [5, 5, 5])) == [201, 201, 201]
-    assert sandbox.admin.counters()["max_concurrency_per_chat"] == 3
+        asked = [pool.submit(one, 30) for _ in range(3)]
+        until(lambda: sandbox.admin.counters()["max_concurrency_per_chat"] == 3, within_ms=10_000)
+        sandbox.server.close()
+
+    assert {future.result() for future in asked} <= {"gone", 201}
+
+
+def test_a_latency_is_not_spent_on_who_has_no_key(web, sandbox):
+    sandbox.admin.add_fault({"type": "latency", "ms": 1}, trigger={"next": 1})
+
+    assert send(web, apikey="wrong").status_code == 401
+    assert sandbox.admin.faults()[0]["seen"] == 0
 
 
 def test_a_client_that_has_gone_is_still_delivered_to(web, sandbox):

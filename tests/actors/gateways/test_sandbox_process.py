@@ -49,6 +49,19 @@ def test_it_says_where_it_listens_and_stops_when_told(tmp_path, number):
 
 
 @pytest.mark.process
+def test_it_stops_also_when_it_is_told_again_and_again():
+    # The kernel tells it once for every thread of a demo that was killed, each signal inside the handler of the one before.
+    for _ in range(5):
+        with started() as process:
+            process.stdout.readline()
+            for _ in range(300):
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+
+        assert process.returncode == 0
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -102,7 +115,11 @@ def test_a_wrong_admin_token_shows_nothing():
         ("PUT", "limits", {"mode": "shout"}),
         ("PUT", "limits", {"instance": {"rate": 1}}),
         ("POST", "clock", {}),
-        ("PUT", "webhook", {"url": "http://127.0.0.1"}),
+        ("PUT", "webhook", {"url": "https://hooks.example"}),
+        ("PUT", "webhook", {"url": "http://127.0.0.1:9", "events": ["no.event"]}),
+        ("PUT", "webhook", {"url": "http://127.0.0.1:9", "retry": {"times": 3}}),
+        ("PUT", "webhook", {"url": "http://127.0.0.1:9", "duplicate": 2}),
+        ("PUT", "webhook", {}),
         ("GET", "nothing", None),
     ],
 )
@@ -112,7 +129,7 @@ def test_what_it_does_not_offer_is_refused(method, path, body):
         SandboxAdmin(server.url, server.admin_token) as admin,
         pytest.raises(SandboxRefused),
     ):
-        admin._call(method, path, body)
+        admin.call(method, path, body)
 
 
 def test_fixtures_are_shown_as_they_were_given():
@@ -120,7 +137,7 @@ def test_fixtures_are_shown_as_they_were_given():
         admin.put_instance("i1", token="t", save_messages=False)
         admin.put_contact("5531991234567", exists=False)
         admin.put_group("1@g.us", subject="G")
-        shown = admin._call("GET", "fixtures")
+        shown = admin.call("GET", "fixtures")
 
     assert shown["instances"]["i1"]["save_messages"] is False
     assert shown["contacts"]["553191234567@s.whatsapp.net"]["exists"] is False
@@ -132,7 +149,7 @@ def test_an_instance_can_be_taken_away():
         admin.put_instance("i1")
         admin.delete_instance("i1")
 
-        assert admin._call("GET", "fixtures")["instances"] == {}
+        assert admin.call("GET", "fixtures")["instances"] == {}
 
 
 def test_closing_ends_hanging_requests_and_may_be_repeated():

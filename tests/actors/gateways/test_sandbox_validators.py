@@ -42,7 +42,7 @@ def test_base64_is_whole(text, good):
     [
         ("check_text", {**NUMBER, "text": 7}, "text is not of a type(s) string"),
         ("check_text", {**NUMBER, "text": "a", "linkPreview": 1}, "linkPreview is not of a type(s) boolean"),
-        ("check_text", {**NUMBER, "text": "a", "mentionsEveryOne": 1}, "mentionsEveryOne is not of a type(s) boolean"),
+        ("check_text", {**NUMBER, "text": "a", "linkPreview": None}, "linkPreview is not of a type(s) boolean"),
         ("check_text", {**NUMBER, "text": "a", "mentioned": "1"}, "mentioned is not of a type(s) array"),
         ("check_text", {**NUMBER, "text": "a", "mentioned": []}, "mentioned does not meet minimum length of 1"),
         ("check_text", {**NUMBER, "text": "a", "mentioned": ["1", "1"]}, "mentioned contains duplicate item"),
@@ -53,7 +53,7 @@ def test_base64_is_whole(text, good):
             "quoted.key.id is not of a type(s) string",
         ),
         ("check_text", {**NUMBER, "text": "a", "quoted": {"key": {"id": ""}}}, 'The "id" cannot be empty'),
-        ("check_media", NUMBER, 'requires property "mediatype"'),
+        ("check_media", NUMBER, 'instance requires property "mediatype"'),
         (
             "check_media",
             {**NUMBER, "mediatype": "sticker"},
