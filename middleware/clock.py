@@ -5,7 +5,8 @@ The carrier's own times (eta, lease, death) come from Redis; this clock serves w
 
 import threading
 import time
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Literal, Protocol
 
 
 class Clock(Protocol):
@@ -38,3 +39,8 @@ class SystemClock:
     def wait(self, seconds: float, *, until: threading.Event) -> bool:
         """See :meth:`Clock.wait`."""
         return until.wait(seconds)
+
+
+def iso(at_ms: int, *, to: Literal["seconds", "milliseconds"] = "seconds") -> str:
+    """A time as JSON shows it: ``2026-11-26T14:00:00+00:00``; ``at_ms`` is milliseconds since 1970."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).isoformat(timespec=to)

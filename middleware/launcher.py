@@ -14,12 +14,14 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from middleware.board import Board
 from middleware.clock import Clock, SystemClock
 from middleware.errors import ExitCode
+from middleware.stop_signal import as_bytes
+from middleware.worker_process import READY, REPLACE
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Plan:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """The place of one worker. Times are boot-clock milliseconds; a worker reports on ``ready_fd`` once, -1 = no more."""
+    """The place of one worker. Times are boot-clock milliseconds; a worker reports on ``ready_fd``, -1 = no more."""
 
     number: int
     spawn_at_ms: int | None
@@ -86,8 +88,10 @@ class _Restart:
 class Launcher:
     """See the module. Use it once, in the main thread."""
 
-    def __init__(self, plan: Plan, *, clock: Clock | None = None) -> None:
+    def __init__(self, plan: Plan, *, board: Board | None = None, clock: Clock | None = None) -> None:
         self.plan = plan
+        #: What every worker reports to.
+        self.board = board or Board(clock=clock)
         self.clock = clock or SystemClock()
         now_ms = self.clock.boot_ms()
         self._began_ms = now_ms
@@ -100,7 +104,7 @@ class Launcher:
     def run(self) -> ExitCode:
         """Keep the workers running until a signal or a refusal; returns the launcher's own exit code."""
         logger.info("launcher.started", extra={"worker_id": f"launcher:{os.getpid()}"})
-        with _signals() as woken_fd:
+        with as_bytes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD) as woken_fd:
             while self._running() or not self._stopping:
                 for slot in self._slots:
                     self._reap(slot)
@@ -125,11 +129,12 @@ class Launcher:
         slot.started_ms, slot.spawn_at_ms, slot.kill_at_ms = self.clock.boot_ms(), None, None
         ready_fd, told_fd = os.pipe()
         os.set_blocking(ready_fd, False)
+        channel = self.board.open(slot.number)
         try:
             slot.process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
-                self._command(told_fd),
+                self._command(told_fd, channel.fileno()),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(told_fd,),
+                pass_fds=(told_fd, channel.fileno()),
                 # A Ctrl-C at the terminal is for the launcher alone, which then drains its workers.
                 process_group=0,
             )
@@ -143,13 +148,15 @@ class Launcher:
             logger.info("worker.started", extra=slot.label)
         finally:
             os.close(told_fd)
+            channel.close()
 
-    def _command(self, told_fd: int) -> list[str]:
+    def _command(self, told_fd: int, report_fd: int) -> list[str]:
         plan = self.plan
         options = {
             "--threads": plan.threads,
             "--drain-ms": plan.drain_ms,
             "--ready-fd": told_fd,
+            "--report-fd": report_fd,
             "--parent": os.getpid(),
         }
         lists = {"--module": plan.modules, "--queue": plan.queues}
@@ -169,7 +176,8 @@ class Launcher:
         level = logging.INFO if code == 0 else logging.WARNING
         logger.log(level, "worker.ended", extra={**slot.label, "code": code, "duration_ms": lived_ms})
         # It may have run and ended between two looks.
-        self._on_ready(slot)
+        self._on_told(slot)
+        self._forget_pipe(slot)
         slot.process, slot.kill_at_ms, slot.is_ready = None, None, False
         if self._stopping:
             return
@@ -232,17 +240,27 @@ class Launcher:
         restart.current = slot
         self._end(slot)
 
-    def _on_ready(self, slot: _Slot) -> None:
+    def _on_told(self, slot: _Slot) -> None:
+        """Hear what a worker tells: that it runs, that it wants to be replaced, or by its silence that it is gone."""
         if slot.ready_fd < 0:
             return
-        # Nothing to read is the end of a worker that never ran.
+        # Nothing to read is the end of a worker.
+        words = b""
         with suppress(BlockingIOError):
-            if os.read(slot.ready_fd, 1):
-                self._ever_ready = slot.is_ready = True
-                if slot is self._restart.current and slot.kill_at_ms is None:
-                    self._restart.current = None
-        os.close(slot.ready_fd)
-        slot.ready_fd = -1
+            words = os.read(slot.ready_fd, 64)
+            if not words:
+                self._forget_pipe(slot)
+        if READY in words:
+            self._ever_ready = slot.is_ready = True
+            if slot is self._restart.current and slot.kill_at_ms is None:
+                self._restart.current = None
+        if REPLACE in words and slot is not self._restart.current and slot not in self._restart.waiting:
+            self._restart.waiting.append(slot)
+
+    def _forget_pipe(self, slot: _Slot) -> None:
+        if slot.ready_fd >= 0:
+            os.close(slot.ready_fd)
+            slot.ready_fd = -1
 
     def _sleep(self, woken_fd: int) -> None:
         if (self._stopping and not self._running()) or (self._restart.waiting and self._restart.current is None):
@@ -253,7 +271,7 @@ class Launcher:
         found, _, _ = select.select([woken_fd, *by_fd], [], [], timeout_s)
         for fd in found:
             if fd in by_fd:
-                self._on_ready(by_fd[fd])
+                self._on_told(by_fd[fd])
             else:
                 for number in os.read(fd, 64):
                     self._on_signal(number)
@@ -262,23 +280,3 @@ class Launcher:
 def respawn_delay_ms(failures: int) -> int:
     """Wait before the next start, after ``failures`` that came close together before this one."""
     return min(RESPAWN_CAP_MS, RESPAWN_BASE_MS << min(failures, 20))
-
-
-@contextmanager
-def _signals() -> Iterator[int]:
-    """File descriptor that yields the number of each signal that came, as one byte."""
-    read_fd, write_fd = os.pipe()
-    for fd in (read_fd, write_fd):
-        os.set_blocking(fd, False)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-    # A handler must be there for the interpreter to write to the descriptor; it has nothing to do itself.
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    before_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-    try:
-        yield read_fd
-    finally:
-        signal.set_wakeup_fd(before_fd)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(read_fd)
-        os.close(write_fd)

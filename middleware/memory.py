@@ -1,142 +1,131 @@
-"""Sample what Redis' memory is used for, and keep a week of samples.
+"""Samples of what Redis' memory is used for, and where they are kept: a week of them, and a quarter year of quarter hours.
 
-The periodic actor takes and records one a minute; the ``memory`` command, the dashboard and ``doctor`` read them. What a
-server does not say is None, never 0: versions and providers differ in what they show.
+``memory_sample`` takes one, the periodic actor and ``memory_watch`` record it; the ``memory`` command, the dashboard and
+``doctor`` read them. What a server does not say is None, never 0: versions and providers differ in what they show.
 
-Samples lie in one capped stream beside the queues (about 0.2 kB each, since a stream stores the names of its fields once per
-node). They die with the server they describe: ship a copy, or scrape the exporter, to look back beyond it.
+Both streams are capped, and lie beside the queues. They die with the server they describe: ship a copy, or scrape the exporter,
+to look back beyond it.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
 
 from middleware.brokers.redis.scripts import translated
-from middleware.errors import PipelineError, QueueRefused, QueueUnavailable
+from middleware.clock import iso
+from middleware.memory_form import FORM, packed, unpacked
 from middleware.slots import MINUTE_MS
 
 logger = logging.getLogger(__name__)
 
 #: Samples kept: seven days of one a minute.
 MAX_SAMPLES = 7 * 24 * 60
-#: Elements of a key that Redis looks at to estimate its bytes: 0.2 % off on a million messages in 0.4 ms; 0 would look at
-#: all of them and stop the server for 250 ms (both measured).
-USAGE_SAMPLES = 500
+#: Length of a summary, and how many are kept: ninety days.
+QUARTER_MS = 15 * MINUTE_MS
+MAX_QUARTERS = 90 * 24 * 4
+#: What follows the name of the stream of samples in that of the summaries.
+QUARTERS_SUFFIX = ".quarters"
 
-#: Numbers of a sample, in the order of their fields in the stream, with their names in INFO.
-_NUMBERS = {
-    "used_memory_bytes": "used_memory",
-    "peak_bytes": "used_memory_peak",
-    "maxmemory_bytes": "maxmemory",
-    "fragmentation": "mem_fragmentation_ratio",
-}
-Numbers = Mapping[str, int | float | None]
+#: Entries of one answer: 1 ms of the server's time.
+PAGE = 200
+
+#: Numbers at the head of a sample.
+_NUMBERS = ("used_memory_bytes", "peak_bytes", "maxmemory_bytes", "fragmentation")
+#: Parts of a sample that are one table, and those that are a table of tables.
+SECTIONS = ("memory", "clients", "stats", "persistence", "replication", "server", "workers")
+_TABLES = ("databases", "queues")
+_PACKED = ("span_s", "policy", *_NUMBERS, *_TABLES, *SECTIONS)
+#: Of these a summary keeps the least; of all other numbers the most, which is the last one of a counter.
+_LEAST = frozenset({"alive", "good_replicas", "replicas", "uptime_s", "next_due_in_s"})
+
+#: A script may write at maxmemory where it says so (from Redis 7 on): 0.4 kB a minute, of a stream that is cut as it grows.
+_ADD_WHEN_FULL = '#!lua flags=allow-oom\nreturn redis.call("XADD", KEYS[1], unpack(ARGV))'
+
+Facts = Mapping[str, int | float | str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Redis' memory in one minute.
+    """Redis' memory at one moment, or of ``span_s`` seconds.
 
-    ``maxmemory_bytes`` 0 means no limit. ``databases`` is number → ``keys``, ``expires``, ``estimated_bytes`` (known for the
-    queues' database only: Redis counts no bytes by database); ``queues`` is name → depths as ``stats`` shows them.
+    ``maxmemory_bytes`` 0 means no limit. ``databases`` is number → ``keys``, ``expires``, ``estimated_bytes``, with ``error`` and
+    ``bound`` (``memory_estimate``); ``queues`` is name → depths and ages as ``stats`` shows them, and ``estimated_bytes``. The rest
+    is from INFO: counters are since the server's start, ``server.uptime_s`` tells of a restart. ``workers`` is of all processes.
     """
 
     at_ms: int
+    span_s: int = 0
     used_memory_bytes: int | None = None
     peak_bytes: int | None = None
     maxmemory_bytes: int | None = None
     policy: str | None = None
     fragmentation: float | None = None
-    databases: Mapping[str, Numbers] = field(default_factory=dict)
-    queues: Mapping[str, Numbers] = field(default_factory=dict)
+    databases: Mapping[str, Facts] = field(default_factory=dict)
+    queues: Mapping[str, Facts] = field(default_factory=dict)
+    memory: Facts = field(default_factory=dict)
+    clients: Facts = field(default_factory=dict)
+    stats: Facts = field(default_factory=dict)
+    persistence: Facts = field(default_factory=dict)
+    replication: Facts = field(default_factory=dict)
+    server: Facts = field(default_factory=dict)
+    workers: Facts = field(default_factory=dict)
+
+    @property
+    def used_share(self) -> float | None:
+        """Part of ``maxmemory`` that is used; None without a limit, or where it is not known."""
+        if not self.maxmemory_bytes or self.used_memory_bytes is None:
+            return None
+        return self.used_memory_bytes / self.maxmemory_bytes
 
     def as_json(self) -> dict[str, Any]:
         """The public shape (``memory --json``)."""
         return {
-            "at": datetime.fromtimestamp(self.at_ms / 1000, tz=UTC).isoformat(timespec="seconds"),
+            "at": iso(self.at_ms),
+            "span_s": self.span_s,
             "used_memory_bytes": self.used_memory_bytes,
             "peak_bytes": self.peak_bytes,
             "maxmemory_bytes": self.maxmemory_bytes,
             "policy": self.policy,
             "fragmentation": self.fragmentation,
-            "databases": {number: dict(values) for number, values in self.databases.items()},
-            "queues": {name: dict(values) for name, values in self.queues.items()},
+            **{part: {name: dict(facts) for name, facts in getattr(self, part).items()} for part in _TABLES},
+            **{section: dict(getattr(self, section)) for section in SECTIONS},
         }
 
 
-def take_sample(client: "redis.Redis", *, queues: Mapping[str, Numbers], keys: Iterable[str] = ()) -> Sample:
-    """Sample of now, by Redis' clock.
-
-    Args:
-        client: on the queues' database.
-        queues: depths by queue.
-        keys: all keys of the queues, for the estimate of their bytes.
-
-    Raises:
-        QueueUnavailable: no answer in time.
-    """
-    with translated("sampling the memory"):
-        seconds, _ = client.time()
-    memory, keyspace = _info(client, "memory"), _info(client, "keyspace")
-    databases: dict[str, dict[str, int | float | None]] = {
-        name.removeprefix("db"): {"keys": counts.get("keys"), "expires": counts.get("expires"), "estimated_bytes": None}
-        for name, counts in keyspace.items()
-        if name.startswith("db") and isinstance(counts, dict)
-    }
-    own = databases.get(str(client.connection_pool.connection_kwargs.get("db", 0)))
-    if own is not None:
-        own["estimated_bytes"] = _bytes_of(client, keys)
-    return Sample(
-        at_ms=int(seconds) * 1000,
-        policy=memory.get("maxmemory_policy"),
-        databases=databases,
-        queues=queues,
-        **{name: memory.get(info_name) for name, info_name in _NUMBERS.items()},
-    )
+def slot_of(at_ms: int, every_ms: int = MINUTE_MS) -> int:
+    """Slot that a moment belongs to: the id of its entry, so that a slot has one."""
+    return at_ms // every_ms * every_ms
 
 
-def _info(client: "redis.Redis", section: str) -> dict[str, Any]:
-    try:
-        with translated(f"reading INFO {section}"):
-            return dict(client.info(section))
-    except QueueRefused as error:
-        # A least-privilege user may not ask; the depths are worth recording without it.
-        logger.warning("memory.info_refused", extra={"code": error.code})
-        return {}
+def record(client: "redis.Redis", key: str, sample: Sample, *, every_ms: int = MINUTE_MS) -> bool:
+    """Add a sample to the stream ``key``; False when its slot, or a later one, has one already.
 
-
-def _bytes_of(client: "redis.Redis", keys: Iterable[str]) -> int | None:
-    """Estimated bytes of ``keys``; None when there are none to ask for or the server does not say."""
-    try:
-        with translated("estimating the queues' bytes"), client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.memory_usage(key, samples=USAGE_SAMPLES)
-            sizes = pipe.execute()
-    except QueueUnavailable:
-        raise
-    except PipelineError as error:
-        # Not every provider has the command, nor every user the right.
-        logger.warning("memory.usage_refused", extra={"code": error.code})
-        return None
-    return sum(size or 0 for size in sizes) if sizes else None
-
-
-def record(client: "redis.Redis", key: str, sample: Sample) -> bool:
-    """Add a sample to the stream; False when its minute, or a later one, has one already.
-
-    Repeatable, and harmless from any number of processes: the minute is the entry's id, and Redis takes it once.
+    Repeatable, and harmless from any number of processes: the slot is the entry's id, and Redis takes it once. The first sample of
+    a quarter hour has the one before it summed up, which keeps four in an hour for ninety days.
 
     Raises:
-        QueueUnavailable, QueueFull, QueueRefused: it is not recorded.
+        QueueUnavailable, QueueRefused: it is not recorded.
+        QueueFull: the same, on a server before Redis 7; later ones take it at maxmemory too.
     """
-    minute_ms = sample.at_ms // MINUTE_MS * MINUTE_MS
+    slot_ms = slot_of(sample.at_ms, every_ms)
+    if not _add(client, key, sample, id_ms=slot_ms, most=MAX_SAMPLES):
+        return False
+    _sum_up(client, key, before_ms=slot_of(slot_ms, QUARTER_MS))
+    return True
+
+
+def _add(client: "redis.Redis", key: str, sample: Sample, *, id_ms: int, most: int) -> bool:
+    values = [part for pair in _fields(sample).items() for part in pair]
+    args = ["MAXLEN", "~", most, f"{id_ms}-0", *values]
     with translated("recording a memory sample"):
         try:
-            client.xadd(key, _fields(sample), id=f"{minute_ms}-0", maxlen=MAX_SAMPLES, approximate=True)
+            try:
+                client.execute_command("XADD", key, *args)  # type: ignore[no-untyped-call]
+            except redis.OutOfMemoryError:
+                _add_when_full(client, key, args)
         except redis.ResponseError as error:
             if "equal or smaller" not in str(error):
                 raise
@@ -144,43 +133,113 @@ def record(client: "redis.Redis", key: str, sample: Sample) -> bool:
     return True
 
 
+def _add_when_full(client: "redis.Redis", key: str, args: Sequence[Any]) -> None:
+    try:
+        client.eval(_ADD_WHEN_FULL, 1, key, *args)
+    except redis.ResponseError as error:
+        if "compil" in str(error):
+            raise redis.OutOfMemoryError("OOM, and this server knows no script flags") from error
+        raise
+
+
+def _sum_up(client: "redis.Redis", key: str, *, before_ms: int) -> None:
+    """Write the summary of the last quarter hour before ``before_ms`` that has samples, unless it is there."""
+    quarters = key + QUARTERS_SUFFIX
+    newest = latest(client, quarters, count=1)
+    if newest and slot_of(newest[0].at_ms, QUARTER_MS) >= before_ms - QUARTER_MS:
+        return
+    with translated("reading memory samples"):
+        entries: Any = client.xrevrange(key, max=max(0, before_ms - 1), count=QUARTER_MS // MINUTE_MS)
+    samples = [_sample(fields) for _, fields in reversed(entries)]
+    if samples:
+        id_ms = slot_of(samples[-1].at_ms, QUARTER_MS)
+        _add(client, quarters, summary([one for one in samples if one.at_ms >= id_ms]), id_ms=id_ms, most=MAX_QUARTERS)
+
+
+def summary(samples: Sequence[Sample]) -> Sample:
+    """One sample for several, oldest first: the most of every number, so that no peak is lost, and the last of every word.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not samples:
+        raise ValueError("nothing to sum up")
+    last = samples[-1]
+    merged: dict[str, Any] = {name: _most(name, [getattr(one, name) for one in samples]) for name in _NUMBERS}
+    merged |= {part: _merged_tables([getattr(one, part) for one in samples]) for part in _TABLES}
+    merged |= {section: _merged([getattr(one, section) for one in samples]) for section in SECTIONS}
+    return replace(last, span_s=QUARTER_MS // 1000, **merged)
+
+
+def _merged_tables(tables: Sequence[Mapping[str, Facts]]) -> dict[str, Facts]:
+    names = dict.fromkeys(name for table in tables for name in table)
+    return {name: _merged([table[name] for table in tables if name in table]) for name in names}
+
+
+def _merged(many: Sequence[Facts]) -> Facts:
+    names = dict.fromkeys(name for facts in many for name in facts)
+    return {name: _most(name, [facts.get(name) for facts in many]) for name in names}
+
+
+def _most(name: str, values: Iterable[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    if not known or isinstance(known[-1], str):
+        return known[-1] if known else None
+    numbers = [value for value in known if not isinstance(value, str)]
+    return min(numbers) if name in _LEAST else max(numbers)
+
+
 def latest(client: "redis.Redis", key: str, *, count: int) -> list[Sample]:
     """The newest ``count`` samples, oldest first."""
-    with translated("reading memory samples"):
-        entries: Any = client.xrevrange(key, count=count)
-    return [_sample(fields) for _, fields in reversed(entries)]
+    found: list[Sample] = []
+    until = "+"
+    while len(found) < count:
+        with translated("reading memory samples"):
+            entries: Any = client.xrevrange(key, max=until, count=min(PAGE, count - len(found)))
+        if not entries:
+            break
+        found += [_sample(fields) for _, fields in entries]
+        until = f"({entries[-1][0].decode()}"
+    return found[::-1]
 
 
-def _fields(sample: Sample) -> dict[Any, Any]:
-    """One flat entry; the same names in the same order each minute, because a stream stores those only once."""
-    fields: dict[str, Any] = {"at_ms": sample.at_ms, "policy": sample.policy}
-    fields |= {name: getattr(sample, name) for name in _NUMBERS}
-    for part in ("databases", "queues"):
-        for name, values in sorted(getattr(sample, part).items()):
-            fields |= {f"{part}.{name}.{what}": value for what, value in values.items()}
-    return {name: "" if value is None else value for name, value in fields.items()}
+def since(client: "redis.Redis", key: str, *, from_ms: int) -> list[Sample]:
+    """Samples from ``from_ms`` on, oldest first: quarter hours where that is before the oldest sample, then all."""
+    samples = _range(client, key, from_ms=from_ms, most=MAX_SAMPLES + 200)
+    if samples and slot_of(samples[0].at_ms, QUARTER_MS) <= from_ms:
+        return samples
+    before_ms = samples[0].at_ms if samples else None
+    quarters = _range(client, key + QUARTERS_SUFFIX, from_ms=slot_of(from_ms, QUARTER_MS), most=MAX_QUARTERS + 200)
+    return [one for one in quarters if before_ms is None or one.at_ms < before_ms] + samples
+
+
+def _range(client: "redis.Redis", key: str, *, from_ms: int, most: int) -> list[Sample]:
+    found: list[Sample] = []
+    start = str(max(0, from_ms))
+    while len(found) < most:
+        with translated("reading memory samples"):
+            entries: Any = client.xrange(key, min=start, count=PAGE)
+        found += [_sample(fields) for _, fields in entries]
+        if len(entries) < PAGE:
+            break
+        start = f"({entries[-1][0].decode()}"
+    return found
+
+
+def _fields(sample: Sample) -> dict[str, Any]:
+    """One entry: when and how much in plain, everything in packed form."""
+    said = {name: getattr(sample, name) for name in _PACKED}
+    used = "" if sample.used_memory_bytes is None else sample.used_memory_bytes
+    return {"at_ms": sample.at_ms, "used_memory_bytes": used, "form": FORM, "sample": packed(said)}
 
 
 def _sample(raw: Mapping[bytes, bytes]) -> Sample:
-    fields = {name.decode(): value.decode() for name, value in raw.items()}
-    parts: dict[str, dict[str, dict[str, int | float | None]]] = {"databases": {}, "queues": {}}
-    for name, value in fields.items():
-        part, dot, rest = name.partition(".")
-        if dot:
-            # A queue's name may have dots of its own.
-            of, _, what = rest.rpartition(".")
-            parts[part].setdefault(of, {})[what] = _number(value)
-    numbers: dict[str, Any] = {name: _number(fields.get(name, "")) for name in _NUMBERS}
-    return Sample(
-        at_ms=int(fields["at_ms"]),
-        policy=fields.get("policy") or None,
-        databases=parts["databases"],
-        queues=parts["queues"],
-        **numbers,
-    )
-
-
-def _number(text: str) -> int | float | None:
-    if not text:
-        return None
-    return float(text) if "." in text or "e" in text else int(text)
+    at_ms, used = int(raw[b"at_ms"]), raw.get(b"used_memory_bytes")
+    try:
+        said = unpacked(raw.get(b"sample", b""))
+    except ValueError:
+        said = {}
+    if raw.get(b"form") != str(FORM).encode() or not said:
+        # Of a later version, while two run: what stands in plain is known.
+        return Sample(at_ms=at_ms, used_memory_bytes=int(used) if used else None)
+    return Sample(at_ms=at_ms, **{name: value for name, value in said.items() if name in _PACKED})

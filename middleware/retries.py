@@ -4,15 +4,31 @@ Stands in the stack of our broker; its consumer applies the outcome in one scrip
 enqueued in a hook is lost when Redis is away, because Dramatiq swallows errors of hooks.
 
 The life of a failing message: attempt 1 fails → ``retry`` after a wait → attempt 2 … → the last one fails → ``dead``. Its
-options keep ``retries`` (attempts used), ``failures`` (the last few, see :func:`failure`), ``first_failed_at_ms`` and
-``put_backs`` (how often it was put back without using an attempt, and why last).
+options keep ``retries`` (attempts used), ``failures`` (the last few, see :func:`failure`), ``first_failed_at_ms``,
+``put_backs`` (how often it was put back without using an attempt, and why last), ``causes`` (how often it failed of a cause
+that is worth fewer attempts) and ``open_at`` (the last attempt whose end only another run can tell).
+
+======================================  ==============================================================================
+the error                               becomes
+======================================  ==============================================================================
+``Snooze``                              put back for its ``delay_ms``; no attempt used
+Dramatiq's ``RateLimitExceeded``        put back for about ``base_ms``; no attempt used
+Dramatiq's ``Shutdown``                 put back at once; no attempt used
+``permanent``                           dead, its code is the reason; with ``holds_lane`` its lane waits for a person
+any that ``needs_another``              retry, also after the last attempt
+any, met ``max_attempts`` of its own    dead ``attempts_exhausted``; other causes before it do not count
+any, and no attempt is left             the same; after one whose end is open there are at least three more
+Dramatiq's ``Retry(delay)``             retry after exactly that
+any other                               retry with backoff, not before its ``delay_ms`` (which ``cap_ms`` bounds)
+======================================  ==============================================================================
 """
 
 import logging
+import math
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -23,8 +39,9 @@ from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
 from middleware import backoff
 from middleware.clock import Clock, SystemClock
-from middleware.errors import Described, Snooze
-from middleware.outcomes import Dead, Outcome, PutBack, Retry
+from middleware.errors import Described, Snooze, needs_another
+from middleware.outcomes import STEP_OPTIONS, Dead, Outcome, PutBack, Retry
+from middleware.scrub import hide
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +49,8 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 8
 #: Least wait of a message that Dramatiq's rate limiter turned away, in milliseconds: without one it would spin.
 RATE_LIMITED_MIN_MS = 1_000
+#: Attempts left at least after one whose end is open: whoever is asked about it may have a bad moment, too.
+AFTER_OPEN = 3
 #: Failures kept in a message, frames kept of each, characters kept of a text: a message may fail often and stays small.
 MAX_FAILURES = 8
 MAX_FRAMES = 12
@@ -56,35 +75,50 @@ def code_of(error: BaseException) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(error).__name__).lower()
 
 
-def decide(error: BaseException, *, attempt: int, max_attempts: int, draw: float, base_ms: int, cap_ms: int) -> Outcome:
-    """Outcome of failed ``attempt`` (from 1).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What was tried before the outcome is decided.
 
-    ======================================  ==============================================================================
-    the error                               becomes
-    ======================================  ==============================================================================
-    ``Snooze``                              put back for its ``delay_ms``; no attempt used
-    Dramatiq's ``RateLimitExceeded``        put back for about ``base_ms``; no attempt used
-    Dramatiq's ``Shutdown``                 put back at once; no attempt used
-    ``permanent``                           dead, its code is the reason
-    any, and no attempt is left             dead ``attempts_exhausted``; the error's ``max_attempts`` counts if it is less
-    Dramatiq's ``Retry(delay)``             retry after exactly that
-    any other                               retry with backoff, not before its ``delay_ms`` (which ``cap_ms`` bounds)
-    ======================================  ==============================================================================
+    Attributes:
+        attempt: the one that failed, from 1.
+        times_met: failures of this error's code, this one included.
+        open_at: the last attempt before whose error needed another run, 0 where none did.
     """
+
+    attempt: int
+    times_met: int = 1
+    open_at: int = 0
+
+
+def decide(error: BaseException, tried: Tried, policy: RetryPolicy, *, draw: float) -> Outcome:
+    """Outcome of a failed attempt, by the table above."""
     code = code_of(error)
-    put_back_ms = _put_back_ms(error, draw=draw, base_ms=base_ms, cap_ms=cap_ms)
+    put_back_ms = _put_back_ms(error, draw=draw, base_ms=policy.base_ms, cap_ms=policy.cap_ms)
     if put_back_ms is not None:
-        return PutBack(put_back_ms, code, yields=isinstance(error, Snooze) and error.yields)
+        return _put_back(error, put_back_ms, code)
     if isinstance(error, Described) and error.permanent:
-        return Dead(code, _what(error))
-    own_max = error.max_attempts if isinstance(error, Described) else None
-    if attempt >= (max_attempts if own_max is None else min(max_attempts, own_max)):
+        return Dead(code, _what(error), holds_lane=error.holds_lane)
+    limit = max(policy.max_attempts, tried.open_at + AFTER_OPEN if tried.open_at else 0)
+    is_used_up = tried.attempt >= limit or tried.times_met >= _worth(error)
+    if is_used_up and not needs_another(error):
         return Dead("attempts_exhausted", _what(error))
     if isinstance(error, RetryRequest) and error.delay is not None:
         return Retry(max(0, error.delay), code)
     asked_ms = error.delay_ms if isinstance(error, Described) else None
-    wait_ms = backoff.delay_ms(attempt, draw=draw, base_ms=base_ms, cap_ms=cap_ms)
-    return Retry(max(wait_ms, min(asked_ms or 0, cap_ms)), code)
+    wait_ms = backoff.delay_ms(tried.attempt, draw=draw, base_ms=policy.base_ms, cap_ms=policy.cap_ms)
+    return Retry(max(wait_ms, min(asked_ms or 0, policy.cap_ms)), code)
+
+
+def _worth(error: BaseException) -> float:
+    """How often this cause may be met."""
+    own = error.max_attempts if isinstance(error, Described) else None
+    return math.inf if own is None else own
+
+
+def _put_back(error: BaseException, delay_ms: int, code: str) -> PutBack:
+    if not isinstance(error, Snooze):
+        return PutBack(delay_ms, code)
+    return PutBack(delay_ms, code, error.yields, group_for_ms=error.group_for_ms, unspent=error.unspent)
 
 
 def _put_back_ms(error: BaseException, *, draw: float, base_ms: int, cap_ms: int) -> int | None:
@@ -99,7 +133,7 @@ def _put_back_ms(error: BaseException, *, draw: float, base_ms: int, cap_ms: int
 
 def _what(error: BaseException) -> dict[str, Any]:
     # The text of a foreign error may quote a row or an argument, so only ours is kept.
-    text = str(error)[:MAX_TEXT] if isinstance(error, Described) else None
+    text = hide(str(error))[:MAX_TEXT] if isinstance(error, Described) else None
     return {"code": code_of(error), "class": type(error).__name__, "error": text}
 
 
@@ -160,21 +194,18 @@ class Retries(Middleware):
         options = message.options
         attempt = int(options.get("retries", 0)) + 1
         policy = self._policy_for(message, broker.get_actor(message.actor_name).options)
-        outcome = decide(
-            exception,
-            attempt=attempt,
-            max_attempts=policy.max_attempts,
-            draw=self.draw(),
-            base_ms=policy.base_ms,
-            cap_ms=policy.cap_ms,
+        tried = Tried(
+            attempt=attempt, times_met=_times_met(options, exception) + 1, open_at=int(options.get("open_at", 0))
         )
+        outcome = decide(exception, tried, policy, draw=self.draw())
         if isinstance(outcome, PutBack):
-            count = int((options.get("put_backs") or {}).get("count", 0))
-            options["put_backs"] = {"count": count + 1, "code": outcome.reason}
+            _note_put_back(options, exception, outcome)
         else:
             self._note(options, exception, attempt)
         if isinstance(outcome, Dead):
-            outcome = Dead(outcome.reason, {**outcome.evidence, "attempts": attempt, **_life(options)})
+            evidence = {**outcome.evidence, "attempts": attempt, **_life(options)}
+            alike = f"{message.actor_name}:{outcome.reason}:{evidence['code']}"
+            outcome = replace(outcome, evidence=evidence, fingerprint=alike)
             message.fail()
         message.outcome = outcome  # type: ignore[attr-defined]  # the place that our consumer reads
         _log(message, outcome, exception, attempt)
@@ -198,8 +229,25 @@ class Retries(Middleware):
             for entry in options.get("failures") or []
         ]
         options["retries"] = attempt
+        if _worth(exception) < math.inf:
+            counted = _times_met(options, exception) + 1
+            options["causes"] = {**(options.get("causes") or {}), code_of(exception): counted}
+        if needs_another(exception):
+            options["open_at"] = attempt
         options["failures"] = [*earlier, latest][-MAX_FAILURES:]
         options.setdefault("first_failed_at_ms", latest["at_ms"])
+
+
+def _times_met(options: dict[str, Any], exception: BaseException) -> int:
+    return int((options.get("causes") or {}).get(code_of(exception), 0))
+
+
+def _note_put_back(options: dict[str, Any], exception: BaseException, outcome: PutBack) -> None:
+    count = int((options.get("put_backs") or {}).get("count", 0))
+    options["put_backs"] = {"count": count + 1, "code": outcome.reason}
+    if isinstance(exception, Snooze) and exception.renews:
+        for name in STEP_OPTIONS:
+            options.pop(name, None)
 
 
 def _given(options: dict[str, Any], name: str, default: int) -> int:

@@ -13,17 +13,23 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import dramatiq
 from dramatiq import Broker
 
+from middleware import reporter
 from middleware.errors import ExitCode
+from middleware.stop_signal import StopSignal
 
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+
+#: What a worker tells its launcher, a byte each: it runs; it wants to be replaced.
+READY, REPLACE = b"1", b"2"
+#: Where it tells; None where nobody listens.
+_told_fd: int | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     # A Ctrl-C is the launcher's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stop = _StopSignal()
+    stop = StopSignal(signal.SIGTERM, signal.SIGHUP)
     stop.listen()
     try:
         return _run(given, stop)
@@ -51,11 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.FAILED
 
 
-def _run(given: argparse.Namespace, stop: "_StopSignal") -> int:
+def _run(given: argparse.Namespace, stop: StopSignal) -> int:
     if given.set_up:
         name, *rest = given.set_up
         _find(name)(*rest)
     broker = _load(given)
+    reports = reporter.attach(broker, given.report_fd) if given.report_fd is not None else None
+    try:
+        return _boot(broker, given, stop)
+    finally:
+        if reports is not None:
+            reports.stop()
+
+
+def _boot(broker: Broker, given: argparse.Namespace, stop: StopSignal) -> int:
     # A host may have taken the signals while it was imported, and again while it booted.
     stop.listen()
     broker.emit_after("process_boot")
@@ -69,14 +84,11 @@ def _run(given: argparse.Namespace, stop: "_StopSignal") -> int:
     return _serve(broker, given, stop)
 
 
-def _serve(broker: Broker, given: argparse.Namespace, stop: "_StopSignal") -> int:
+def _serve(broker: Broker, given: argparse.Namespace, stop: StopSignal) -> int:
     worker = dramatiq.Worker(broker, queues=set(given.queue) or None, worker_threads=given.threads)
     worker.start()
-    if given.ready_fd is not None:
-        # Nobody reads when the launcher has died meanwhile; then the signal is there already.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(given.ready_fd, b"1")
-        os.close(given.ready_fd)
+    _listen_to_us(given.ready_fd)
+    _tell(READY)
     logger.info("worker.ready")
     if os.getppid() == given.parent:
         stop.wait()
@@ -86,29 +98,27 @@ def _serve(broker: Broker, given: argparse.Namespace, stop: "_StopSignal") -> in
     return ExitCode.OK
 
 
-class _StopSignal:
-    """SIGTERM (and SIGHUP, so that a worker hit by mistake drains) as something to wait for.
+def ask_for_another() -> bool:
+    """Have the launcher end this process in good order and start another; False when there is no launcher."""
+    return _tell(REPLACE)
 
-    A pipe and not an event: a handler may run while the main thread holds the event's own lock.
-    """
 
-    def __init__(self) -> None:
-        self._read_fd, self._write_fd = os.pipe()
-        os.set_blocking(self._write_fd, False)
+def _listen_to_us(fd: int | None) -> None:
+    global _told_fd
+    if fd is not None:
+        # Our own children must not hold it open: its end is the end of this process.
+        os.set_inheritable(fd, False)  # noqa: FBT003 - its only form
+    _told_fd = fd
 
-    def listen(self) -> None:
-        """Take the signals, whoever has them. Repeatable."""
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
 
-    def _on_signal(self, _: int, __: FrameType | None) -> None:
-        # Full means that it was told often enough.
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write_fd, b"1")
-
-    def wait(self) -> None:
-        """Return at the first signal, also one that came before."""
-        os.read(self._read_fd, 1)
+def _tell(word: bytes) -> bool:
+    if _told_fd is None:
+        return False
+    # Nobody reads when the launcher has died meanwhile; then the signal is there already.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(_told_fd, word)
+        return True
+    return False
 
 
 def die_with(parent: int) -> bool:
@@ -146,7 +156,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drain-ms", type=int, default=25_000, help="time for running messages at the end")
     parser.add_argument("--set-up", nargs="+", help="module:function that is called first, and its arguments")
     parser.add_argument("--parent", type=int, required=True, help="process id; the worker ends with it")
-    parser.add_argument("--ready-fd", type=int, help="one byte is written here when the worker runs")
+    parser.add_argument("--report-fd", type=int, help="what it counted and how it is goes there (middleware.reporter)")
+    parser.add_argument(
+        "--ready-fd", type=int, help="a byte is written here when the worker runs, another when it wants to be replaced"
+    )
     return parser
 
 
