@@ -18,6 +18,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "gateway": {
         "evolution": "actors.gateways.evolution:make_gateway",
+        "whatsapp_cloud": "actors.gateways.whatsapp_cloud:make_gateway",
         "sandbox": "actors.gateways.sandbox:make_gateway",
     },
     "store": {

@@ -4,10 +4,19 @@ Stores make them, gateways take them, actors pass them on. An *instance* is one 
 ``instance`` or a Cloud API ``phone_number_id``. Recipients are a closed type: parsed once, refused rather than repaired.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from actors.content import ContactCard as ContactCard
+from actors.content import Extra as Extra
+from actors.content import Location as Location
+from actors.content import Media as Media
+from actors.content import MediaKind as MediaKind
+from actors.content import Quote as Quote
+from actors.content import Template as Template
+from actors.recipients import CloudGroup as CloudGroup
 from actors.recipients import ConversationType as ConversationType
 from actors.recipients import GroupJid as GroupJid
 from actors.recipients import Lid as Lid
@@ -35,48 +44,6 @@ class MessageStatus(StrEnum):
 SENT_STATUSES = frozenset({MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.SEEN})
 
 
-class MediaKind(StrEnum):
-    """What a media part is to the person who receives it."""
-
-    #: A picture.
-    IMAGE = "image"
-    #: A film.
-    VIDEO = "video"
-    #: A file.
-    DOCUMENT = "document"
-    #: A sound file.
-    AUDIO = "audio"
-    #: A voice note (push to talk).
-    VOICE = "voice"
-
-    @classmethod
-    def of(cls, mimetype: str) -> "MediaKind":
-        """Kind for a MIME type; sound is a voice note, as the adopting product sends it; unknown is a document."""
-        family = mimetype.partition("/")[0]
-        if family == "audio":
-            return cls.VOICE
-        return cls(family) if family in (cls.IMAGE, cls.VIDEO) else cls.DOCUMENT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
-    """One attachment: ``url`` (fetched by the gateway) and what it is. ``file_name`` has a true extension."""
-
-    kind: MediaKind
-    url: str = field(repr=False)
-    mimetype: str
-    file_name: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """The message replied to, as the gateway knows it. ``participant`` is set in groups only."""
-
-    provider_message_id: str
-    from_me: bool
-    participant: str | None = field(default=None, repr=False)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
     """One chat message as the host committed it. ``text`` is the body, or the caption of the first attachment.
@@ -95,6 +62,8 @@ class ChatMessage:
     media: tuple[Media, ...] = ()
     #: Attachments that the row announces; more than ``media`` holds means a file is missing (never sent without it).
     announced_media: int = 0
+    #: A place, a contact card or a template; goes out before the text, as a part of its own. A template has no text beside it.
+    extra: Extra | None = None
     quote: Quote | None = None
     mentions: tuple[str, ...] = field(default=(), repr=False)
     mention_everyone: bool = False
@@ -114,9 +83,14 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """A connected number. ``base_url`` and ``api_key`` come from one source or are both None."""
+    """A connected number. ``base_url`` and ``api_key`` come from one source or are both None.
+
+    ``name`` is that on the wire, ``aliases`` are the others under which rows may know it; ``pace`` overrides numbers of
+    ``actors.pace``.
+    """
 
     name: str
+    aliases: tuple[str, ...] = ()
     tenant_id: str | None = None
     #: Gateway backend that serves it, or None for ``CHAT_GATEWAY``.
     backend: str | None = None
@@ -124,6 +98,12 @@ class Instance:
     api_key: str | None = field(default=None, repr=False)
     phone_number_id: str | None = None
     is_active: bool = True
+    pace: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, that on the wire first."""
+        return tuple(dict.fromkeys((self.name, *self.aliases)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +124,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingPart:
-    """What goes out in one request: a text, or one attachment with its caption.
+    """What goes out in one request: a text, one attachment with its caption, or an :data:`Extra` alone.
 
     ``reference`` names (message, part) for the gateway's log; it is not content.
     """
@@ -156,6 +136,7 @@ class OutgoingPart:
     recipient: Recipient
     text: str = field(default="", repr=False)
     media: Media | None = None
+    extra: Extra | None = None
     quote: Quote | None = None
     mentions: tuple[str, ...] = field(default=(), repr=False)
     mention_everyone: bool = False
@@ -214,7 +195,9 @@ class AttemptState(StrEnum):
 class SendAttempt:
     """One row per (message, part): what is known of its delivery.
 
-    ``started_at_ms`` is of the latest run that sent; ``looks`` counts reconciliations that found nothing since then.
+    ``number`` counts claims, ``resends`` those among them that did not know what became of the one before.
+    ``started_at_ms`` is of the latest claim; ``looks`` counts reconciliations that found nothing since then.
+    ``fingerprint`` is equal where a gateway's list cannot tell two parts apart: same words to the same address.
     """
 
     message_id: str
@@ -225,8 +208,38 @@ class SendAttempt:
     started_at_ms: int
     deadline_at_ms: int
     looks: int = 0
+    resends: int = 0
+    fingerprint: str = ""
     provider_message_id: str | None = None
     reason: str | None = None
+
+    def again(self, *, instance_name: str, now_ms: int, deadline_at_ms: int) -> "SendAttempt":
+        """The next claim of the same part."""
+        return replace(
+            self,
+            state=AttemptState.SENDING,
+            number=self.number + 1,
+            resends=self.resends + (self.state is AttemptState.UNKNOWN),
+            instance_name=instance_name,
+            started_at_ms=now_ms,
+            deadline_at_ms=deadline_at_ms,
+            looks=0,
+            provider_message_id=None,
+            reason=None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """What whoever sends a chat message allows; kept beside its row, because the queue may be emptied.
+
+    Attributes:
+        use_fallback: it may leave through another instance of its tenant.
+        bulk: it is one of many (a campaign), which others overtake.
+    """
+
+    use_fallback: bool = False
+    bulk: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,3 +249,15 @@ class Route:
     conversation_id: str
     instance_name: str | None
     tenant_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownMessage:
+    """What has become of a chat message so far, and where it belongs; of many in one query.
+
+    ``status`` is the row's own word: a host's row may hold one that is no :class:`MessageStatus`.
+    """
+
+    route: Route
+    status: str
+    provider_message_id: str | None

@@ -4,17 +4,23 @@
 """
 
 import logging
+from collections.abc import Sequence
+from itertools import islice
 
 import dramatiq
 from dramatiq import Broker
 
-from actors import services, wiring
-from actors.domain import AttemptState, SendAttempt
+from actors import sampling, services, wiring
+from actors.domain import AttemptState, SendAttempt, SendOptions
+from actors.endings import SEND_ACTOR, record_death, sent_after_all
 from actors.errors import DeliveryUnknown, Expired, Permanent
+from actors.resolving import resolve_letters
+from actors.sends import send_again as send_as_before
 from actors.services import Services
-from middleware import memory
 from middleware.actor import routed
 from middleware.brokers.redis.broker import CarrierBroker
+from middleware.letter_search import LetterQuery
+from middleware.letters import DeadLetter, DeadLetters
 
 logger = logging.getLogger(__name__)
 
@@ -25,31 +31,25 @@ MAX_BACKOFF_MS = 60_000
 PAGE = 500
 #: A run ends by then and leaves the rest to a successor, in milliseconds: half of the shortest sensible time limit.
 SWEEP_FOR_MS = 60_000
-#: Name of the actor that delivers; it stands beside this module and is not imported.
-SEND_ACTOR = "send_message"
+#: A dead letter is told of within seconds; one this old whose row is pending still was not heard, in milliseconds.
+UNHEARD_MS = 60_000
+#: Dead letters of one conversation that are looked at for the one of a row.
+MAX_LETTERS = 200
 
 
 @dramatiq.actor(
     broker=wiring.broker, queue_name=QUEUE, actor_class=routed(), max_attempts=3, max_backoff=MAX_BACKOFF_MS
 )
 def record_memory_usage() -> None:
-    """Record one sample of Redis' memory and the queues' depths; a second one in a minute changes nothing."""
-    broker = wiring.broker
-    if not isinstance(broker, CarrierBroker):
-        logger.info("memory.no_redis", extra={"broker": type(broker).__name__})
+    """Record one sample of Redis' memory and the queues' depths; a second one in its slot changes nothing.
+
+    A Redis that takes no sample is logged, and is no failure of this actor: absent samples are an alert of their own.
+    """
+    watch = sampling.watch()
+    if watch is None:
+        logger.info("memory.no_redis", extra={"broker": type(wiring.broker).__name__})
         return
-    names, keys = sorted(broker.get_declared_queues()), broker.machinery.keys
-    sample = memory.take_sample(
-        broker.client,
-        queues={stats.queue_name: stats.as_json() for stats in broker.transitions.stats(names)},
-        keys=[key for name in names for key in keys.queue(name)],
-    )
-    # Also in the log: samples kept by Redis die with it, and a full Redis takes none.
-    logger.info(
-        "memory.sampled",
-        extra={"used_memory_bytes": sample.used_memory_bytes, "maxmemory_bytes": sample.maxmemory_bytes},
-    )
-    memory.record(broker.client, keys.memory, sample)
+    watch.sample(taken_by="actor")
 
 
 @dramatiq.actor(broker=wiring.broker, queue_name=QUEUE, actor_class=routed(), max_backoff=MAX_BACKOFF_MS)
@@ -57,12 +57,14 @@ def sweep_pending(after_id: str | None = None) -> None:
     """End what is pending for too long: past the deadline it fails, before that it is sent again.
 
     Sending again is harmless while the message is still queued: its unique key finds it. Where Redis lost it, this brings it
-    back. ``after_id``: go on behind this row, for a run that had more to do than time.
+    back: also where only the list of the ready ones was evicted. A row that is pending although its send was given up fails
+    with that reason, in place of a second life. ``after_id``: go on behind this row, for a run that had more to do than time.
     """
     work = services.get()
     end_ms = work.clock.boot_ms() + SWEEP_FOR_MS
     if after_id is None:
         expire(work, wiring.broker, end_ms=end_ms)
+        resolve_letters(work, wiring.broker)
     last_id = send_again(work, wiring.broker, after_id=after_id, end_ms=end_ms)
     if last_id is not None:
         sweep_pending.send_with_options(args=(last_id,), unique_key=f"sweep:{last_id}")
@@ -94,7 +96,7 @@ def _patience_ms(work: Services) -> int:
 def _may_still_end(work: Services, broker: Broker, message_id: str, *, now_ms: int) -> bool:
     """Whether its job is younger than the row: new, because Redis had lost it, or redriven by a person."""
     try:
-        job = broker.get_actor(SEND_ACTOR).send(message_id)
+        job = send_as_before(broker.get_actor(SEND_ACTOR), message_id)
     except Permanent:
         return False
     is_young = now_ms - job.message_timestamp < work.settings.sweep_after_s * 1000
@@ -106,14 +108,15 @@ def _expire(work: Services, message_id: str) -> bool:
     states = {attempt.state for attempt in attempts}
     if any(_is_under_way(work, attempt) for attempt in attempts):
         return False
+    if sent_after_all(work, message_id, attempts):
+        return False
     if states & {AttemptState.SENDING, AttemptState.UNKNOWN}:
         # "Failed" alone would invite a second delivery.
         code, text = DeliveryUnknown.code, "given up past its deadline while a request may have been delivered"
-    elif AttemptState.ACCEPTED in states:
-        # Something is out and only the row does not say so: the actor records or finishes it.
-        return False
     else:
         code, text = Expired.code, f"not sent within {work.settings.send_deadline_s} s"
+        if out := sum(attempt.state is AttemptState.ACCEPTED for attempt in attempts):
+            text += f"; {out} of its parts went out before"
     failed = work.store.mark_failed(message_id, code=code, text=text)
     if failed:
         logger.warning("message.expired", extra={"chat_message_id": message_id, "code": code})
@@ -131,19 +134,65 @@ def send_again(work: Services, broker: Broker, *, end_ms: int, after_id: str | N
     All of them, page by page: with a limit from the oldest on, rows that wait for a gateway that is down would hide those
     that Redis lost.
     """
-    send = broker.get_actor(SEND_ACTOR).send
+    actor = broker.get_actor(SEND_ACTOR)
     before_ms, sent = work.clock.now_ms() - work.settings.sweep_after_s * 1000, 0
     while page := work.store.pending_messages(before_ms=before_ms, limit=PAGE, after_id=after_id):
+        unheard, allowed = repair(work, broker, page), work.store.options_of(page)
         for message_id in page:
+            if message_id in unheard:
+                continue
             try:
-                send(message_id)
+                send_as_before(actor, message_id, allowed.get(message_id, SendOptions()))
                 sent += 1
             except Permanent as error:
                 # One row that cannot be sent must not hide those behind it.
                 logger.warning("sweep.refused", extra={"chat_message_id": message_id, "code": error.code})
+        recover(broker, page)
         after_id = page[-1]
         if work.clock.boot_ms() >= end_ms:
             return after_id
     if sent:
         logger.info("sweep.sent", extra={"messages": sent})
     return None
+
+
+def repair(work: Services, broker: Broker, message_ids: Sequence[str]) -> set[str]:
+    """End rows whose send was given up and that nobody failed, because the telling was lost; returns which.
+
+    Only those that no live message stands for: a person may have sent one again, and its old letter is still there.
+    """
+    if not isinstance(broker, CarrierBroker):
+        return set()
+    transitions, queue = broker.transitions, broker.get_actor(SEND_ACTOR).queue_name
+    if not transitions.stats([queue])[0].dead:
+        return set()
+    live = transitions.holders_of_keys(queue, message_ids)
+    letters = (_letter_of(work, broker, queue, id_) for id_ in message_ids if id_ not in live)
+    ended = set()
+    for letter in letters:
+        if letter is not None:
+            record_death(letter)
+            ended.add(letter.kwargs["message_id"])
+            logger.warning(
+                "sweep.repaired", extra={"chat_message_id": letter.kwargs["message_id"], "code": letter.reason}
+            )
+    return ended
+
+
+def _letter_of(work: Services, broker: CarrierBroker, queue: str, message_id: str) -> DeadLetter | None:
+    route = work.store.route(message_id)
+    if route is None:
+        return None
+    of_lane = LetterQuery(lane=route.conversation_id, died_until_ms=work.clock.now_ms() - UNHEARD_MS)
+    letters = islice(DeadLetters(broker).all(queue, of_lane), MAX_LETTERS)
+    return next((letter for letter in letters if letter.kwargs.get("message_id") == message_id), None)
+
+
+def recover(broker: Broker, message_ids: Sequence[str]) -> None:
+    """Put jobs of these rows back among the ready ones that an eviction has left nowhere: their unique keys hide that."""
+    if isinstance(broker, CarrierBroker):
+        queue = broker.get_actor(SEND_ACTOR).queue_name
+        jobs = list(broker.transitions.holders_of_keys(queue, message_ids).values())
+        recovered = broker.transitions.recover(queue, jobs)
+        if recovered:
+            logger.warning("sweep.recovered", extra={"queue": queue, "messages": len(recovered)})

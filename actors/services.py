@@ -4,6 +4,7 @@
 process that sends. Tests install their own with :func:`install`.
 """
 
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,13 +33,30 @@ class Services:
         Raises:
             SettingsError: its backend is unknown or lacks a setting.
         """
-        name = self.settings.gateway
-        if name != "sandbox" and instance.backend is not None:
-            name = instance.backend
+        name = self.gateway_name(instance)
+        replaced = instance.backend if self.settings.gateway == "sandbox" else None
+        key = name if replaced is None else f"{name} in place of {replaced}"
         with self._lock:
-            if name not in self.gateways:
-                self.gateways[name] = make_gateway(name, self.settings)
-            return self.gateways[name]
+            if key not in self.gateways:
+                self.gateways[key] = make_gateway(name, self.settings, in_place_of=replaced)
+            return self.gateways[key]
+
+    def gateway_name(self, instance: Instance) -> str:
+        """Backend that serves an instance."""
+        name = self.settings.gateway
+        return instance.backend if name != "sandbox" and instance.backend is not None else name
+
+    def credentials_digest(self, instance: Instance) -> str:
+        """Tells one key and URL from another, and nothing else."""
+        own = self.settings.evolution_api_key, self.settings.whatsapp_cloud_token
+        keys = [instance.api_key or "", *(key.get_secret_value() if key is not None else "" for key in own)]
+        urls = [
+            instance.base_url,
+            self.settings.evolution_url,
+            self.settings.whatsapp_cloud_url,
+            instance.phone_number_id,
+        ]
+        return hashlib.sha256("\0".join([*keys, *map(str, urls)]).encode()).hexdigest()[:16]
 
     def close(self) -> None:
         """Give back the gateways' connections. Repeatable."""
@@ -91,6 +109,11 @@ def get() -> Services:
             read = settings()
             _services = Services(settings=read, store=make_store(read.require_store(), read))
         return _services
+
+
+def installed() -> Services | None:
+    """Services of this process, None where none were built yet."""
+    return _services
 
 
 def install(services: Services | None) -> None:

@@ -9,14 +9,16 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from actors import backends
+from actors import backends, pace
 from actors.recipients import CALLING_CODES
 from middleware.brokers.redis.pin import BadRedisUrl, kwargs_for_db
 
 Values = Mapping[str, Any]
 
 #: What a host may name a model for.
-MODEL_ROLES = ("message", "conversation", "instance", "attachment")
+MODEL_ROLES = ("message", "conversation", "instance", "attachment", "redis_usage")
+#: A shorter secret in a path could be guessed.
+MIN_TOKEN_CHARS = 20
 
 
 def faults(values: Values, *, unusable: Collection[str]) -> Iterator[str]:
@@ -75,6 +77,24 @@ def _cloud(values: Values) -> Iterator[str]:
     yield from _http_faults("CHAT_WHATSAPP_CLOUD_URL", values["whatsapp_cloud_url"])
 
 
+def _media_hosts(values: Values) -> Iterator[str]:
+    for host in filter(None, (one.strip() for one in (values["media_hosts"] or "").split(","))):
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if any(character in bare for character in "/@?# ") or bare.count(":") == 1:
+            yield f"CHAT_MEDIA_HOSTS has {host!r}; it takes names or addresses of hosts, without scheme, port or path"
+
+
+def _webhook_token(values: Values) -> Iterator[str]:
+    token = values["webhook_token"]
+    if token is None:
+        return
+    if len(token) < MIN_TOKEN_CHARS or not (token.isascii() and token.replace("-", "").replace("_", "").isalnum()):
+        yield (
+            f"CHAT_WEBHOOK_TOKEN cannot be used: it must be {MIN_TOKEN_CHARS} or more letters, digits, - and _, because it "
+            "stands in a path; make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+
+
 def _rabbitmq(values: Values) -> Iterator[str]:
     url = values["rabbitmq_url"]
     if url is None:
@@ -84,9 +104,21 @@ def _rabbitmq(values: Values) -> Iterator[str]:
         yield "CHAT_RABBITMQ_URL cannot be used: it must be amqp://user:password@host, with / ? # @ percent-encoded"
 
 
+def _backup_recipients(values: Values) -> Iterator[str]:
+    for key in filter(None, (one.strip() for one in (values["backup_recipients"] or "").split(","))):
+        if not key.startswith(("age1", "ssh-")):
+            yield f"CHAT_BACKUP_RECIPIENTS has {key[:4]}…, which is no public key of age: they begin with age1 or ssh-"
+
+
 def _sqlite(values: Values) -> Iterator[str]:
     if values["store"] == "sqlite" and values["sqlite_path"] is None:
         yield "CHAT_STORE is sqlite but CHAT_SQLITE_PATH is not set"
+
+
+def _pace(values: Values) -> Iterator[str]:
+    for name, table in values["pace"].items():
+        for fault in pace.faults(name, table):
+            yield f"CHAT_PACE: {fault}"
 
 
 def _times(values: Values) -> Iterator[str]:
@@ -147,9 +179,13 @@ _CHECKS: tuple[tuple[Callable[[Values], Iterator[str]], tuple[str, ...]], ...] =
     (_sandbox, ("sandbox_url", "gateway")),
     (_evolution, ("evolution_url", "evolution_api_key")),
     (_cloud, ("whatsapp_cloud_url",)),
+    (_media_hosts, ("media_hosts",)),
+    (_webhook_token, ("webhook_token",)),
     (_rabbitmq, ("rabbitmq_url", "broker")),
     (_sqlite, ("store", "sqlite_path")),
+    (_backup_recipients, ("backup_recipients",)),
     (_times, ("backoff_base_ms", "backoff_cap_ms", "sweep_after_s", "send_deadline_s")),
+    (_pace, ("pace",)),
     (_region, ("default_region",)),
     (_models, ("models",)),
 )

@@ -73,6 +73,27 @@ def unknown_names(cls: "type[DataclassInstance]", environ: Mapping[str, str]) ->
     return {name: next(iter(get_close_matches(name, known, n=1, cutoff=0.75)), None) for name in strange}
 
 
+def overruled(cls: "type[DataclassInstance]", environ: Mapping[str, str], django: Mapping[str, Any]) -> dict[str, str]:
+    """Variables whose field ``django`` gives another value → the key that wins."""
+    wins = dict(_from_django(cls, django))
+    return {
+        variable: field.upper()
+        for field, (variable, text) in _from_environ(cls, environ)
+        if field in wins and not _is_same(wins[field][1], text)
+    }
+
+
+def _is_same(value: Any, text: str) -> bool:
+    if isinstance(value, bool):
+        return text.strip().lower() in (("1", "true", "yes", "on") if value else ("0", "false", "no", "off"))
+    if isinstance(value, Mapping):
+        try:
+            return bool(value == json.loads(text))
+        except ValueError:
+            return False
+    return str(value).strip() == text.strip()
+
+
 def variables(field: "dataclasses.Field[Any]") -> tuple[str, ...]:
     """Environment variables that set a field, the first given wins; none where only Django can set it."""
     if field.metadata.get("django_only"):

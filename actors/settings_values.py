@@ -1,4 +1,4 @@
-"""Values that only settings have: a text that hides itself, and the choices of ``CHAT_ON_UNKNOWN``.
+"""Values that only settings have: a text that hides itself, and the choices of settings such as ``CHAT_ON_UNKNOWN``.
 
 Re-exported by ``settings.py``; import them from there.
 """
@@ -42,3 +42,23 @@ class OnUnknown(StrEnum):
     PARK_FOR_HUMAN = "park_for_human"
     #: Send again without asking; may deliver twice.
     RESEND = "resend"
+
+
+class MediaBy(StrEnum):
+    """How a file gets to the gateway."""
+
+    #: The gateway fetches it from its URL.
+    URL = "url"
+    #: The worker fetches it and hands over the bytes, for gateways that cannot reach the host's storage.
+    CONTENT = "content"
+
+
+class OnQueueDown(StrEnum):
+    """What a host's send does when the queue cannot be reached; a call may say otherwise."""
+
+    #: One that waited for a commit is logged, any other raises.
+    QUIET_AFTER_COMMIT = "quiet_after_commit"
+    #: It raises, after a commit too.
+    RAISE = "raise"
+    #: It is logged, and answered with False.
+    QUIET = "quiet"

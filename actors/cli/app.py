@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from actors.cli import dlq, doctor, memory, sandbox, stats, worker
-from actors.cli.exit_codes import code_of
-from actors.cli.terminal import Refused
+from actors.cli import audit, backup, control, dlq, doctor, instances, memory, migrate_legacy, sandbox, stats, worker
+from actors.cli.terminal import Refused, say_json
+from actors.exit_codes import code_of
 from middleware.errors import Described, ExitCode, Refusal
 
 #: A wrong command line, as the parser raises it. The parser that typer brings differs between its versions, this place does not.
@@ -23,6 +23,7 @@ Examples:
   chat-actors doctor                        is everything as it must be?
   chat-actors worker --processes 4          deliver
   chat-actors stats                         what waits, what runs, who works
+  chat-actors instances                     which instances are parked, and why
   chat-actors dlq groups                    what was given up, and why
   chat-actors dlq redrive --reason gateway_unreachable
 
@@ -45,8 +46,15 @@ app.command(epilog=worker.EXAMPLES)(worker.worker)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command(epilog=stats.EXAMPLES)(stats.stats)
 app.add_typer(dlq.app)
+app.add_typer(instances.app)
+app.command(epilog=control.PAUSE_EXAMPLES)(control.pause)
+app.command(epilog=control.RESUME_EXAMPLES)(control.resume)
+app.command(epilog=control.CANCEL_EXAMPLES)(control.cancel)
+app.command(epilog=audit.EXAMPLES)(audit.audit)
 app.command(epilog=memory.EXAMPLES)(memory.memory)
-app.command(epilog=sandbox.EXAMPLES)(sandbox.sandbox)
+app.add_typer(backup.app)
+app.command(epilog=migrate_legacy.EXAMPLES)(migrate_legacy.migrate_legacy)
+app.add_typer(sandbox.app)
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001  # the parser calls it
@@ -79,9 +87,12 @@ def demo(context: typer.Context) -> Any:
     return typer.main.get_command(inner).main(context.args, "chat-actors demo", standalone_mode=False)
 
 
-def run(arguments: list[str]) -> ExitCode:
-    """Run the command that the arguments name; says on stderr what went wrong, in one clear sentence."""
-    debug = "--debug" in arguments
+def run(arguments: list[str], *, program: str = "chat-actors") -> ExitCode:
+    """Run the command that the arguments name, as ``program``; says on stderr what went wrong, in one clear sentence.
+
+    With ``--json`` the same goes to stdout as an object ``error``, so that what is there always parses.
+    """
+    debug, as_json = "--debug" in arguments, "--json" in arguments
     here = str(Path.cwd())
     if not {"", here} & set(sys.path):
         # A host's settings module lies here. Behind everything else: a host may have a package that is called like one of ours.
@@ -89,22 +100,29 @@ def run(arguments: list[str]) -> ExitCode:
     try:
         command = typer.main.get_command(app)
         rest = [argument for argument in arguments if argument != "--debug"]
-        done: Any = command.main(rest, "chat-actors", standalone_mode=False)
+        done: Any = command.main(rest, program, standalone_mode=False)
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]  # the parser's own: usage, then what is wrong
-        return ExitCode.USAGE
+        return _failed(ExitCode.USAGE, error.format_message(), as_json=as_json, said=True)  # type: ignore[attr-defined]
     except Refused as error:
-        print(f"chat-actors: {error}", file=sys.stderr)
-        return ExitCode.USAGE
+        return _failed(error.exit_code, str(error), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        print("chat-actors: stopped", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        return _failed(ExitCode.INTERRUPTED, "stopped", as_json=as_json)
     except (Exception, Refusal) as error:
         if debug:
             traceback.print_exc()
-        print(f"chat-actors: {_sentence(error, debug=debug)}", file=sys.stderr)
-        return code_of(error)
+        name = getattr(error, "code", None) if isinstance(error, Described) else None
+        return _failed(code_of(error), _sentence(error, debug=debug), as_json=as_json, name=name)
     return ExitCode(done or ExitCode.OK)
+
+
+def _failed(code: ExitCode, text: str, *, as_json: bool, name: str | None = None, said: bool = False) -> ExitCode:
+    if not said:
+        print(f"chat-actors: {text}", file=sys.stderr)
+    if as_json:
+        # The reason of an error of ours (docs/errors.md), else that of the exit code.
+        say_json({"error": {"code": name or code.name.lower(), "exit_code": int(code), "message": text}})
+    return code
 
 
 def _sentence(error: BaseException, *, debug: bool) -> str:

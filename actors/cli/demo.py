@@ -40,7 +40,10 @@ def demo(
     ] = None,
     within_s: Annotated[float, typer.Option(help="Longest wait for everything to end, in seconds.")] = 180.0,
     *,
-    hold: Annotated[bool, typer.Option("--hold", envvar="DEMO_HOLD", help="Keep everything up in the end.")] = False,
+    hold: Annotated[
+        bool,
+        typer.Option("--hold", envvar="DEMO_HOLD", help="Keep everything up in the end, and print a link to its chat."),
+    ] = False,
 ) -> ExitCode:
     """Run the whole product here: Redis, gateway, Django and workers of its own, and everything that can go wrong."""
     screen = Screen()
@@ -129,12 +132,16 @@ def _redrive(world: World, screen: Screen, facts: Facts) -> list[Broken]:
 
 def _hold(world: World, screen: Screen) -> None:
     """Keep everything up until a Ctrl-C, which then is no failure."""
+    world.chat.enliven(world.sandbox, world.host.url)
     script = world.write_environment()
     screen.title("Have a look; Ctrl-C ends it")
+    screen.say(f"the chat:    {world.chat.entry(world.host.url)}")
+    screen.say(f"the admin:   {world.host.url}/admin/chat_actors/ (open the chat first, it logs you in)")
     screen.say(f"environment: . {shlex.quote(str(script))}")
+    for line in world.chat.tries():
+        screen.say(f"then try:    {line}")
     for line in ("chat-actors stats", "chat-actors dlq list", "chat-actors doctor", "chat-actors memory"):
         screen.say(f"then:        {line}")
-    screen.say(f"Django:      {world.host.url}/messages/status/")
     screen.say(f'gateway:     curl -H "X-Sandbox-Admin: $SANDBOX_TOKEN" {world.sandbox.url}/__sandbox__/deliveries')
     screen.say(f"logs:        {world.directory}")
     try:

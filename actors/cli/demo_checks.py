@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from actors.cli import demo_plan
-from actors.cli.demo_facts import Delivery, Facts, unfinished
-from actors.cli.demo_plan import SENT, Message, Part, Plan, ending
+from actors.cli.demo_facts import Delivery, Facts, moving, unfinished
+from actors.cli.demo_plan import REFUSED_KEY, SENT, Message, Part, Plan, ending, endings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,13 @@ ENDED = "every chat message ends once, as sent or as failed for the right reason
 ONCE = "nothing is delivered twice"
 IN_ORDER = "a conversation keeps its order"
 FAITHFUL = "what arrives is what was written, from the right number to the right person"
-EXPLAINED = "every failure is a dead letter with its reason, and nothing else is"
+EXPLAINED = "every failure is a dead letter with its reason, nothing else is, and a refused key parks the rest"
 STORED = "pictures and groups are stored, and nothing of the host's is overwritten"
 EMPTY = "nothing is left in the queues"
 #: Partly of the demo and not of the product: what did not go wrong proves nothing.
 STAGED = "the scheduler ran, and everything went wrong that should"
+#: Requests with a refused key that may be under way when the first of them is answered: one send, and a few questions.
+MOST_FINDERS = 6
 PROMISES = (ENDED, ONCE, IN_ORDER, FAITHFUL, EXPLAINED, STORED, EMPTY, STAGED)
 
 
@@ -41,7 +43,7 @@ def broken_promises(plan: Plan, facts: Facts, *, mended: bool = False) -> list[B
         (FAITHFUL, unfaithful(plan, facts)),
         (EXPLAINED, wrong_letters(plan, facts, mended=mended)),
         (STORED, wrong_rows(plan, facts, mended=mended)),
-        (EMPTY, leftovers(facts)),
+        (EMPTY, leftovers(facts, mended=mended)),
     )
     return [Broken(promise=promise, what=what) for promise, whats in found for what in whats]
 
@@ -50,15 +52,15 @@ def wrong_endings(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator
     """Messages whose row, or whose place in the gateway's log, is not what was asked for."""
     arrived = {(delivery.message_id, delivery.part) for delivery in facts.deliveries}
     for message in plan.messages:
-        row, wanted = facts.rows.get(message.id), ending(message, mended=mended)
+        row, wanted = facts.rows.get(message.id), endings(message, mended=mended)
         if row is None:
             yield f"message {message.id} is not in the host's database"
             continue
         found = demo_plan.Ending(status=row.status, reason=row.reason)
-        if found != wanted:
-            yield f"message {message.id} had to end {wanted} and is {found}"
+        if found not in wanted:
+            yield f"message {message.id} had to end {' or '.join(map(str, wanted))} and is {found}"
         missing = [part for part in range(len(message.parts)) if (message.id, part) not in arrived]
-        if wanted == SENT and found == SENT and missing:
+        if wanted == (SENT,) and found == SENT and missing:
             yield f"message {message.id} is sent, and the gateway never got part {missing[0]} of {len(message.parts)}"
 
 
@@ -150,9 +152,14 @@ def wrong_letters(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator
             yield f"{queue} of {subject} was given up ({reason}) and has no dead letter"
         elif letter.reason != reason:
             yield f"dead letter {letter.id} of {queue} {subject} says {letter.reason} instead of {reason}"
-    for letter in facts.letters:
-        if (letter.queue, letter.subject) not in wanted:
+    possible = demo_plan.possible_letters(plan, mended=mended)
+    others = [one for one in facts.letters if (one.queue, one.subject) not in wanted]
+    finders = [one for one in others if (one.queue, one.subject) in possible and one.reason == REFUSED_KEY]
+    for letter in others:
+        if letter not in finders:
             yield f"{letter.queue} of {letter.subject} is a dead letter ({letter.reason}, id {letter.id}) and must not be"
+    if possible and not 0 < len(finders) <= MOST_FINDERS:
+        yield f"a refused key kills what was under way and parks the rest; here it made {len(finders)} dead letters"
 
 
 def wrong_rows(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator[str]:
@@ -170,13 +177,10 @@ def wrong_rows(plan: Plan, facts: Facts, *, mended: bool = False) -> Iterator[st
             yield f"conversation {thread.id} has other participants than it must have"
 
 
-def leftovers(facts: Facts) -> list[str]:
-    """Queues that are not empty."""
-    return [
-        f"{name}: {unfinished(stats)} messages have no outcome"
-        for name, stats in sorted(facts.queues.items())
-        if unfinished(stats)
-    ]
+def leftovers(facts: Facts, *, mended: bool = False) -> list[str]:
+    """Queues that are not empty; what waits for a parked instance is no leftover until it is mended."""
+    left = {name: unfinished(stats) if mended else moving(stats) for name, stats in sorted(facts.queues.items())}
+    return [f"{name}: {count} messages have no outcome" for name, count in left.items() if count]
 
 
 def not_staged(missed: Iterable[str], struck: Mapping[str, int], *, samples: int) -> list[Broken]:

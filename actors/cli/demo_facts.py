@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import unquote
 
-from middleware.brokers.redis.transitions import QueueStats
+from middleware.brokers.redis.values import QueueStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,4 +157,9 @@ class Facts:
 
 def unfinished(stats: QueueStats) -> int:
     """Messages of a queue that have no outcome yet."""
-    return stats.ready + stats.delayed + stats.in_flight + stats.waiting_in_lane
+    return stats.unfinished
+
+
+def moving(stats: QueueStats) -> int:
+    """The same without those that wait in a lane or behind a gate."""
+    return stats.ready + stats.delayed + stats.in_flight

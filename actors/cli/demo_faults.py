@@ -12,12 +12,12 @@ from typing import Any
 from actors.cli.demo_plan import Line
 from actors.cli.demo_watch import Look, Queues
 from actors.cli.demo_world import World
-from actors.gateways.sandbox.faults import AFTER, BEFORE
+from actors.gateways.sandbox.rules import AFTER, BEFORE
 
 #: How long the session of one instance is down, in seconds.
 OUTAGE_S = 6
 #: A worker is worth killing while it has at least this many messages in hand.
-KILL_WITH_IN_HAND = 3
+KILL_WITH_IN_HAND = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,9 @@ class Ending:
 
 
 SENT = Ending(status="sent")
+#: It waits behind the closed gate of its instance.
+PARKED = Ending(status="pending")
+REFUSED_KEY = "unauthorized"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,46 +113,67 @@ class Plan:
                 yield thread, own
 
 
-# ``mended``, below: the revoked key was put right in the host's row, and its dead letters were redriven.
+# ``mended``, below: the revoked key was put right in the host's row, and the dead letter of it was redriven.
 
 
 def refusal(thread: Thread, *, mended: bool = False) -> str | None:
     """Why nothing can be sent in this conversation; None when it can. A gateway looks at the key first."""
-    if thread.line.is_revoked and not mended:
-        return "unauthorized"
+    if is_parked(thread, mended=mended):
+        return REFUSED_KEY
     return None if thread.exists else "not_on_whatsapp"
 
 
+def is_parked(thread: Thread, *, mended: bool = False) -> bool:
+    """Whether its instance is refused: who meets that first is a dead letter, all others wait."""
+    return thread.line.is_revoked and not mended
+
+
 def ending(message: Message, *, mended: bool = False) -> Ending:
-    """How ``message`` must end."""
+    """How ``message`` must end, or, where its instance is parked, how it ends if it is the one that finds out."""
     reason = refusal(message.thread, mended=mended)
     return SENT if reason is None else Ending(status="failed", reason=reason)
 
 
+def endings(message: Message, *, mended: bool = False) -> tuple[Ending, ...]:
+    """Every way in which ``message`` may stand when all is over."""
+    wanted = ending(message, mended=mended)
+    return (wanted, PARKED) if is_parked(message.thread, mended=mended) else (wanted,)
+
+
+def certain(plan: Plan, wanted: str) -> int:
+    """Messages that end as sent, or as failed, before the key is mended; the parked ones are neither for certain."""
+    open_ = [message for message in plan.messages if not is_parked(message.thread)]
+    return sum(ending(message).status == wanted for message in open_)
+
+
 def expected_letters(plan: Plan, *, mended: bool = False) -> dict[tuple[str, str], str]:
-    """Dead letters that must be there: (queue, id of message or conversation) → reason."""
+    """Dead letters that must be there: (queue, id of message) → reason. Those of a parked instance only may be."""
     letters: dict[tuple[str, str], str] = {}
     for message in plan.messages:
         reason = ending(message, mended=mended).reason
-        if reason is not None:
+        if reason is not None and not is_parked(message.thread, mended=mended):
             letters["send_message", message.id] = reason
-    for queue, threads in (("fetch_profile_pic", plan.pictures), ("fetch_group_info", plan.groups)):
-        letters |= {(queue, thread.id): "unauthorized" for thread in threads if not _can_ask(thread, mended=mended)}
     return letters
+
+
+def possible_letters(plan: Plan, *, mended: bool = False) -> set[tuple[str, str]]:
+    """Work of parked instances, any of which may be the one that finds out."""
+    if mended:
+        return set()
+    found = {("send_message", message.id) for message in plan.messages if is_parked(message.thread)}
+    for queue, threads in (("fetch_profile_pic", plan.pictures), ("fetch_group_info", plan.groups)):
+        found |= {(queue, thread.id) for thread in threads if is_parked(thread)}
+    return found
 
 
 def expected_picture(thread: Thread, *, mended: bool = False) -> str | None:
     """URL that the row must hold in the end: "no picture" never clears a stored one."""
     is_asked_for = thread.wants_group if thread.is_group else thread.wants_picture
-    found = thread.picture if is_asked_for and _can_ask(thread, mended=mended) else None
+    found = thread.picture if is_asked_for and not is_parked(thread, mended=mended) else None
     return found or thread.stored_picture
 
 
 def expected_members(thread: Thread, *, mended: bool = False) -> tuple[str, ...]:
     """Participants that the row must hold in the end: those of the host are never replaced."""
-    found = thread.members if thread.wants_group and _can_ask(thread, mended=mended) else ()
+    found = thread.members if thread.wants_group and not is_parked(thread, mended=mended) else ()
     return thread.stored_members or found
-
-
-def _can_ask(thread: Thread, *, mended: bool) -> bool:
-    return mended or not thread.line.is_revoked

@@ -6,15 +6,14 @@
 import json
 import threading
 
-from actors.cli.demo_facts import Facts, Letter, unfinished
+from actors.cli.demo_facts import Facts, Letter, moving, unfinished
 from actors.cli.demo_faults import ACTS, Act
-from actors.cli.demo_plan import SENT, Line, Plan, ending
+from actors.cli.demo_plan import REFUSED_KEY, Line, Plan, certain
 from actors.cli.demo_processes import DemoFailed
 from actors.cli.demo_screen import Screen
 from actors.cli.demo_traffic import Traffic
 from actors.cli.demo_watch import Look, Queues
 from actors.cli.demo_world import World
-from middleware.brokers.redis.transitions import QueueStats
 from middleware.clock import SystemClock
 
 #: Pause between two looks, in seconds.
@@ -42,11 +41,11 @@ def run(world: World, screen: Screen, *, within_s: float) -> list[str]:
     try:
         with Queues(world.redis) as queues:
             while clock.boot_ms() < end_ms:
-                look = _look(world, traffic, queues.stats())
+                look = _look(world, traffic, queues)
                 screen.show(look)
                 waiting = [act for act in waiting if not _happens(act, look, world, screen)]
                 world.must_run()
-                if _is_saved(traffic, world) and _is_over(look):
+                if _is_saved(traffic, world) and _is_over(look, world.plan):
                     break
                 clock.wait(LOOK_EVERY_S, until=never)
     finally:
@@ -61,8 +60,10 @@ def _is_saved(traffic: Traffic, world: World) -> bool:
         raise DemoFailed(f"{error}; its log ends:\n{world.web.tail()}") from error
 
 
-def _look(world: World, traffic: Traffic, stats: list[QueueStats]) -> Look:
+def _look(world: World, traffic: Traffic, queues: Queues) -> Look:
     # The queues are read first: a message that leaves them in between has its row changed by then.
+    stats = queues.stats()
+    waiting = queues.waiting(but={line.name for line in world.plan.lines if line.is_revoked})
     counted = world.host.get("/messages/status/")
     return Look(
         total=len(world.plan.messages),
@@ -72,15 +73,17 @@ def _look(world: World, traffic: Traffic, stats: list[QueueStats]) -> Look:
         retried=sum(one.counters.get("retried", 0) for one in stats),
         put_back=sum(one.counters.get("snoozed", 0) for one in stats),
         open_=sum(unfinished(one) for one in stats),
+        moving=waiting + sum(moving(one) for one in stats),
     )
 
 
-def _is_over(look: Look) -> bool:
-    return look.ended == look.total and look.open_ == 0
+def _is_over(look: Look, plan: Plan) -> bool:
+    """Everything has ended but what waits for the instance whose key is refused."""
+    return look.moving == 0 and look.ended >= certain(plan, "sent") + certain(plan, "failed")
 
 
 def _happens(act: Act, look: Look, world: World, screen: Screen) -> bool:
-    refused = sum(ending(message) != SENT for message in world.plan.messages)
+    refused = certain(world.plan, "failed")
     if look.ended < act.share * look.total or (act.after_refusals and look.failed < refused):
         return False
     told = act.do(world, look)
@@ -101,33 +104,35 @@ def gather(world: World) -> Facts:
 
 
 def mend(world: World, screen: Screen, facts: Facts) -> None:
-    """Show one dead letter, put its cause right in the host's row, redrive it, then all others of the same cause.
+    """Show a dead letter of the refused key, put the key right in the host's row, redrive it: the others follow.
 
     Raises:
         DemoFailed: a command failed. That everything is sent in the end is for the checks to say.
     """
     line = next(line for line in world.plan.lines if line.is_revoked)
-    letter = _first_letter(world.plan, facts)
+    letter, *others = _letters_of_the_key(facts)
     screen.command(f"chat-actors dlq show {letter.id}", world.command("dlq", "show", letter.id))
     told = world.manage("shell", "--verbosity", "0", "--command", _update(line, line.token))
     screen.command(f"python manage.py shell --command '{_update(line, '…')}'", told)
     _redrive(world, screen, letter.id)
-    number = _number_in_log(world, letter.subject)
-    screen.say(f"message {letter.subject}: " + (f"number {number} in the gateway's log" if number else "not delivered"))
-    _redrive(world, screen, "--instance", line.name)
+    if letter.queue == "send_message":
+        number = _number_in_log(world, letter.subject)
+        told = f"number {number} in the gateway's log" if number else "not delivered"
+        screen.say(f"message {letter.subject}: {told}")
+    if others:
+        _redrive(world, screen, "--instance", line.name)
 
 
-def _first_letter(plan: Plan, facts: Facts) -> Letter:
-    """A dead letter whose cause can be mended, the first of its conversation: the others follow it in order.
+def _letters_of_the_key(facts: Facts) -> list[Letter]:
+    """Dead letters whose cause can be mended, messages first.
 
     Raises:
         DemoFailed: there is none.
     """
-    first = {message.id for message in plan.messages if message.place == 0 and message.thread.line.is_revoked}
-    found = [letter for letter in facts.letters if letter.subject in first]
+    found = [letter for letter in facts.letters if letter.reason == REFUSED_KEY]
     if not found:
-        raise DemoFailed("no message of the instance with the revoked key is a dead letter, so none can be redriven")
-    return min(found, key=lambda letter: letter.subject)
+        raise DemoFailed("nothing of the instance with the revoked key is a dead letter, so none can be redriven")
+    return sorted(found, key=lambda letter: (letter.queue != "send_message", letter.subject))
 
 
 def _update(line: Line, key: str) -> str:

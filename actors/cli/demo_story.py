@@ -1,6 +1,6 @@
 """Make the demo's plan from a seed: who writes what to whom, and whose key or number is wrong.
 
-``demo`` calls :func:`make_plan`. The same seed gives the same rows, ids included, and so the same faults of the sandbox.
+``demo`` calls :func:`make_plan`; tests make other plans of the same pieces. The same seed gives the same rows, ids included, and so the same faults of the sandbox.
 """
 
 import random
@@ -53,7 +53,7 @@ def make_plan(*, seed: int, messages: int) -> Plan:
         lines=tuple(lines.values()),
         threads=tuple(threads),
         messages=tuple(
-            message for thread in threads for message in _conversation(seed, draw, thread, counts.get(thread.id, 0))
+            message for thread in threads for message in conversation(seed, draw, thread, counts.get(thread.id, 0))
         ),
         disconnected=DISCONNECTED,
     )
@@ -72,13 +72,14 @@ def _people(seed: int, lines: dict[str, Line]) -> list[Thread]:
     """Persons with messages first; the last of the open line is not on WhatsApp."""
     owners = [lines[name] for name, count in PEOPLE.items() for _ in range(count)]
     owners += [lines["vendas"]] * MORE_PEOPLE
-    people = [_person(seed, line, number) for number, line in enumerate(owners, start=1)]
+    people = [person(seed, line, number) for number, line in enumerate(owners, start=1)]
     absent = PEOPLE["vendas"] - 1
     people[absent] = replace(people[absent], exists=False, picture=None)
     return people
 
 
-def _person(seed: int, line: Line, number: int) -> Thread:
+def person(seed: int, line: Line, number: int) -> Thread:
+    """A conversation with somebody; ``number`` makes who that is."""
     address, wire = _address(number)
     picture = f"{_FILES}/faces/{number}.jpg"
     return Thread(
@@ -111,10 +112,11 @@ def _address(number: int) -> tuple[str, str]:
 def _groups(seed: int, lines: dict[str, Line]) -> list[Thread]:
     owners = [lines[name] for name, count in GROUPS.items() for _ in range(count)]
     owners += [lines[name] for name in ("vendas", "suporte")] * MORE_GROUPS
-    return [_group(seed, line, number) for number, line in enumerate(owners[: sum(GROUPS.values()) + MORE_GROUPS])]
+    return [group(seed, line, number) for number, line in enumerate(owners[: sum(GROUPS.values()) + MORE_GROUPS])]
 
 
-def _group(seed: int, line: Line, number: int) -> Thread:
+def group(seed: int, line: Line, number: int) -> Thread:
+    """A group; ``number`` makes which."""
     jid = f"1203630000000{number:05}@g.us"
     members = tuple(f"55119777{number:02}{member:03}@s.whatsapp.net" for member in range(3 + number))
     return Thread(
@@ -143,7 +145,8 @@ def _counts(threads: list[Thread], messages: int) -> dict[str, int]:
     return counts | {one.id: each + (index < more) for index, one in enumerate(open_)}
 
 
-def _conversation(seed: int, draw: Draw, thread: Thread, count: int) -> list[Message]:
+def conversation(seed: int, draw: Draw, thread: Thread, count: int) -> list[Message]:
+    """``count`` messages of every kind that are written in ``thread``, in their order."""
     deck: list[str] = []
     written: list[Message] = []
     long_at = count - 1 if _is_long_winded(thread) else None

@@ -28,6 +28,16 @@ SENTENCES = (
 )
 REPLIES = ("Perfeito, combinado!", "Isso mesmo, até lá.", "Sobre isto: já está resolvido 👍", "Não, ainda não chegou.")
 CAPTIONS = ("Veja como ficou 📷", "Comprovante em anexo", "Catálogo da estação — página 3", "")
+#: What others wrote first.
+GREETINGS = (
+    "Bom dia! Vocês ainda têm o produto em estoque?",
+    "Olá, gostaria de saber o prazo de entrega.",
+    "Oi, tudo bem? Meu pedido ainda não chegou.",
+    "Boa tarde! Como faço para remarcar?",
+    "Vocês abrem no sábado?",
+    "Podem me mandar o orçamento por aqui?",
+    "Obrigada pelo atendimento ontem!",
+)
 #: Said more than once in a conversation, word for word: a search for what was sent must tell the two apart.
 REPEATED = "ok 👍"
 

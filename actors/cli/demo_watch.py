@@ -4,14 +4,16 @@
 """
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.roster import Roster, RosterEntry
 from middleware.brokers.redis.scripts import Scripts
-from middleware.brokers.redis.transitions import QueueStats, Transitions
+from middleware.brokers.redis.transitions import Transitions
+from middleware.brokers.redis.values import QueueStats
 
 #: The queues of the three operations.
 QUEUES = ("send_message", "fetch_profile_pic", "fetch_group_info")
@@ -21,7 +23,7 @@ DB = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Where the demo is. ``open_`` are messages of all queues without an outcome."""
+    """Where the demo is. ``open_`` are messages of all queues without an outcome, ``moving`` those that wait for nobody."""
 
     total: int
     saved: int
@@ -30,6 +32,7 @@ class Look:
     retried: int
     put_back: int
     open_: int
+    moving: int
 
     @property
     def ended(self) -> int:
@@ -51,7 +54,7 @@ class Queues:
     def __init__(self, server: EmbeddedRedis) -> None:
         self._client = server.client(DB)
         self._keys = Keys(NAMESPACE)
-        self._transitions = Transitions(Scripts(self._client, self._keys), remember_ms=0)
+        self._transitions = Transitions(Scripts(self._client, self._keys))
 
     def __enter__(self) -> Self:
         return self
@@ -63,13 +66,17 @@ class Queues:
         """Depths and counts of the three queues."""
         return self._transitions.stats(QUEUES)
 
+    def waiting(self, *, but: Container[str]) -> int:
+        """Messages that wait behind a gate of any instance but these."""
+        gates = [gate for name in QUEUES for gate in self._transitions.gates(name)]
+        return sum(gate.waiting for gate in gates if gate.group not in but)
+
     def workers(self) -> list[RosterEntry]:
         """Worker processes that serve them."""
         return Roster(self._client, self._keys).alive()
 
     def in_hand(self) -> list[InHand]:
         """The same with what each has in hand, the busiest first; told by the fencing tokens of the leases."""
-        tokens: list[Any] = [token for name in QUEUES for token in self._client.hvals(self._keys.of(name, "tokens"))]
-        held = Counter(token.decode().rpartition(".")[0] for token in tokens)
+        held = Counter(lease.owner for name in QUEUES for lease in self._transitions.leases(name))
         found = [InHand(entry, held[entry.id]) for entry in self.workers()]
         return sorted(found, key=lambda one: -one.messages)

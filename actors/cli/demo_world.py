@@ -7,12 +7,13 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
+from actors.cli.demo_chat import CHAT_MODULES, Chat
 from actors.cli.demo_plan import Line, Plan, Thread
 from actors.cli.demo_processes import Child, DemoFailed, Workplace, clean_environment, free_port, undisturbed
 from actors.cli.demo_traffic import Host
@@ -28,6 +29,8 @@ PROFILE: dict[str, Any] = {
     "CHAT_BACKOFF_CAP_MS": 2_000,
     "CHAT_RECONCILE_GRACE_S": 1,
     "CHAT_TIME_LIMIT_MS": 30_000,
+    "CHAT_LOOK_MS": 500,
+    "CHAT_RAMP_MS": 3_000,
     "CHAT_SWEEP_AFTER_S": 30,
     "CHAT_SEND_DEADLINE_S": 600,
     "CHAT_SHUTDOWN_TIMEOUT_MS": 5_000,
@@ -49,8 +52,8 @@ def find_project() -> Path:
     for root in (Path.cwd(), PACKAGES):
         project = root / "tests" / "project"
         if (project / "manage.py").is_file():
-            if find_spec("django") is None:
-                raise DemoFailed("the demo runs a Django project and Django is not installed; use `make demo`")
+            if missing := [name for name in ("django", *CHAT_MODULES) if find_spec(name) is None]:
+                raise DemoFailed(f"the demo runs a Django project, which needs {', '.join(missing)}; use `make demo`")
             return project
     raise DemoFailed(
         "the demo runs the Django project of the repository (tests/project), which an installed package does not have; "
@@ -67,6 +70,7 @@ class World:
         self.plan = plan
         self.seed = seed
         self.faults = list(faults)
+        self.chat = Chat(plan)
         self._stack = ExitStack()
         self._runs = 0
         self._lasting: list[Child] = []
@@ -111,10 +115,23 @@ class World:
         return self._stack.enter_context(SandboxAdmin(found["url"], self._sandbox_token))
 
     def _start_web(self) -> Host:
-        address = f"127.0.0.1:{free_port()}"
-        self.web = self._child("web", self._manage("runserver", "--noreload", address), self.environment)
+        port = free_port()
+        # Silent: the path of a webhook, and of the link that logs in, are secrets.
+        server = [
+            sys.executable,
+            "-m",
+            "daphne",
+            "-v",
+            "0",
+            "-b",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "chatsite.asgi:application",
+        ]
+        self.web = self._child("web", server, self.environment)
         self._lasting.append(self.web)
-        host = Host(address)
+        host = Host(f"127.0.0.1:{port}")
         self.web.until(host.answers)
         return host
 
@@ -168,6 +185,7 @@ class World:
         names = [*PROFILE, *self._settings()]
         lines = [f"export {name}={shlex.quote(self.environment[name])}" for name in dict.fromkeys(names)]
         lines.append(f"export SANDBOX_TOKEN={shlex.quote(self._sandbox_token)}")
+        lines += self.chat.shell_functions(self.sandbox.url)
         path = self.directory / "environment.sh"
         path.touch(mode=0o600)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -184,6 +202,8 @@ class World:
             "CHAT_SANDBOX_URL": self.sandbox.url,
             "CHATSITE_DATABASE": str(self.directory / "chatsite.sqlite3"),
             "CHATSITE_CACHE_URL": self.redis.url(0),
+            "CHATSITE_CHANNELS_URL": self.redis.url(1),
+            **self.chat.settings(),
             "DJANGO_SETTINGS_MODULE": "chatsite.settings",
             "PYTHONPATH": f"{self.project}{os.pathsep}{PACKAGES}",
         }
@@ -199,7 +219,12 @@ class World:
         }
 
     def _rows(self) -> list[dict[str, Any]]:
-        return [*map(_instance_row, self.plan.lines), *map(_conversation_row, self.plan.threads)]
+        instances = map(_instance_row, self.plan.lines)
+        conversations = [{**row, "fields": {**row["fields"], **more}} for row, more in self._conversations()]
+        return [*instances, *conversations, *self.chat.rows()]
+
+    def _conversations(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        return ((_conversation_row(thread), self.chat.columns(thread)) for thread in self.plan.threads)
 
     def _write(self, name: str, content: Any) -> Path:
         path = self.directory / name

@@ -5,7 +5,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from actors.cli import terminal
 
 if TYPE_CHECKING:
     from middleware.brokers.redis.broker import CarrierBroker
@@ -36,3 +38,10 @@ def open_queues() -> "Iterator[CarrierBroker]":
         yield broker
     finally:
         broker.close()
+
+
+def note(broker: "CarrierBroker", what: str, **facts: Any) -> None:
+    """Leave a line in the audit trail, before ``what`` is done."""
+    from middleware.audit import AuditTrail
+
+    AuditTrail(broker).note(terminal.who(), what, **facts)

@@ -3,12 +3,22 @@
 Every command uses it; nothing else prints. rich is loaded when a table is shown.
 """
 
+import binascii
+import getpass
 import json
+import os
+import socket
 import sys
-from collections.abc import Iterable, Sequence
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+
+from actors.amounts import age as age
+from actors.amounts import size as size
+from middleware.errors import ExitCode
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -18,7 +28,21 @@ _WIDE = 240
 
 
 class Refused(Exception):
-    """What was asked for does not exist, or nobody agreed to it; nothing was done. Ends with ``USAGE``."""
+    """What was asked for does not exist, or nobody agreed to it; nothing was done. Ends with its ``exit_code``."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NoFile(Refused):
+    """A file cannot be written or read."""
+
+    exit_code = ExitCode.DISK
+
+
+class BadFile(Refused):
+    """A file is something else, or half of what it should be."""
+
+    exit_code = ExitCode.BAD_FILE
 
 
 def say(text: str) -> None:
@@ -62,22 +86,43 @@ def confirm(question: str, *, yes: bool) -> None:
     typer.confirm(question, abort=True)
 
 
-def age(seconds: float | None) -> str | None:
-    """A duration for people: ``8.1 s``, ``3 min``, ``2 h``, ``5 d``."""
-    if seconds is None:
-        return None
-    for unit, length, limit in (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 172_800)):
-        if seconds < limit:
-            return f"{seconds / length:.1f} {unit}" if unit == "s" else f"{seconds // length:.0f} {unit}"
-    return f"{seconds // 86_400:.0f} d"
+def token(text: str) -> str:
+    """A text that a shell takes as one word."""
+    return urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).decode().rstrip("=") or "-"
 
 
-def size(amount: float | None) -> str | None:
-    """An amount of memory for people."""
-    if amount is None:
-        return None
-    for unit in ("B", "kB", "MB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GB"
+def untoken(text: str) -> str:
+    """What :func:`token` was made of.
+
+    Raises:
+        Refused: it was not.
+    """
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "surrogatepass")
+    except (binascii.Error, ValueError):
+        raise Refused(f"--after {text!r} is not where a list ended; copy it whole") from None
+
+
+def who() -> str:
+    """Who runs this command, for the audit trail: account and machine."""
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):
+        # A container without an entry for its number.
+        account = str(os.getuid())
+    return f"{account}@{socket.gethostname()}"
+
+
+@contextmanager
+def progress(doing: str, *, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Count what is done where somebody looks at the terminal; yields what to call with how many are done more."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=total)
+        yield lambda done: bar.advance(task, done)

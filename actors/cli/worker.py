@@ -42,8 +42,9 @@ def worker(  # noqa: PLR0913  # one per option
     log_json: Annotated[bool, typer.Option("--log-json", help="One JSON object per line.")] = False,
 ) -> ExitCode:
     """Run worker processes, and keep them running."""
-    from actors import services
+    from actors import services, watching, wiring
     from actors.cli import logs
+    from middleware.board import Board
     from middleware.launcher import Launcher, Plan
 
     settings = services.settings()
@@ -63,4 +64,9 @@ def worker(  # noqa: PLR0913  # one per option
         patience_ms=int(patience * 1000),
         set_up=(f"{logs.__name__}:{logs.set_up.__name__}", form, log_level.value),
     )
-    return Launcher(plan).run()
+    board = Board()
+    exposition = watching.serve(board, wiring.broker, settings)
+    try:
+        return Launcher(plan, board=board).run()
+    finally:
+        exposition.stop()

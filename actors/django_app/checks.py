@@ -1,115 +1,70 @@
-"""System checks: what of the host's project would stop or lose messages, found without asking any server.
+"""System checks: what of the host's project would stop or lose messages. docs/checks.md has all of them.
 
-Run by ``manage.py check``, ``runserver`` and ``migrate``. ``chat-actors doctor`` asks the servers too.
-
-    chat_actors.E001  settings cannot be used
-    chat_actors.E002  a model of the host does not exist
-    chat_actors.E003  a model of the host has no such field
-    chat_actors.E004  the cache shares the queues' database
-    chat_actors.E005  a channel layer shares the queues' database
+Run by ``manage.py check``, ``runserver`` and ``migrate``, without asking any server; with ``--deploy`` they ask, as
+``chat-actors doctor`` does. A number is never given a second meaning.
 """
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
 
-from actors.django_app.conf import load_settings
+from actors.django_app import check_doctor, check_host
+from actors.django_app.check_neighbours import impatient, neighbours
+from actors.django_app.conf import chat_actors, load_settings
 from actors.errors import SettingsError
 from actors.settings import Settings
-from actors.stores.django_host import find_host
-from middleware.brokers.redis.pin import BadRedisUrl, address
 
 TAG = "chat_actors"
-#: Names of this machine; two URLs may use different ones for the same server.
-_LOOPBACK = {"localhost": "127.0.0.1", "[::1]": "127.0.0.1"}
-
-Place = tuple[str, int]
 
 
 @register(TAG)  # type: ignore[untyped-decorator]  # Django brings no types
 def check_chat_actors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """All checks of this app."""
+    """All checks that need nobody."""
     del app_configs, kwargs
     try:
         settings = load_settings()
     except SettingsError as error:
-        hint = "Mend CHAT_ACTORS or the environment."
+        hint = "Mend CHAT_ACTORS or the environment (docs/configuration.md)."
         return [Error(fault, hint=hint, id=f"{TAG}.E001") for fault in error.faults]
-    return [*_model_errors(settings), *_neighbour_errors(settings)]
+    return [
+        *check_host.models(settings, TAG),
+        *neighbours(settings, TAG),
+        *impatient(TAG),
+        *_broadcast_errors(settings),
+        *check_host.twice(chat_actors(), TAG),
+        *check_host.shown(settings, TAG),
+    ]
 
 
-def _model_errors(settings: Settings) -> Iterator[CheckMessage]:
-    if settings.store != "django":
-        return
-    _, faults = find_host(settings.models, settings.field_map)
-    for fault in faults:
-        yield Error(fault.text, hint=fault.hint, id=f"{TAG}.{'E002' if fault.is_model else 'E003'}")
-
-
-def _neighbour_errors(settings: Settings) -> Iterator[CheckMessage]:
-    if settings.redis_url is None:
-        return
-    server = _server(settings.redis_url.get_secret_value())
-    queues = (server, settings.queue_db)
-    for alias, cache in getattr(django_settings, "CACHES", {}).items():
-        if server and queues in _cache_places(cache):
-            yield Error(
-                f"CACHES[{alias!r}] is on database {settings.queue_db}, which holds the queues",
-                hint="cache.clear() empties its whole database, queued messages included: give the cache database 0.",
-                id=f"{TAG}.E004",
-            )
-    for alias, layer in getattr(django_settings, "CHANNEL_LAYERS", {}).items():
-        if server and queues in _layer_places(layer):
-            yield Error(
-                f"CHANNEL_LAYERS[{alias!r}] is on database {settings.queue_db}, which holds the queues",
-                hint="Give Channels database 1.",
-                id=f"{TAG}.E005",
-            )
-
-
-def _cache_places(cache: dict[str, Any]) -> list[Place]:
-    if "redis" not in str(cache.get("BACKEND", "")).lower():
-        return []
-    location = cache.get("LOCATION", [])
-    urls = location.split(",") if isinstance(location, str) else location
-    default_db = (cache.get("OPTIONS") or {}).get("db", 0)
-    return [place for url in urls if (place := _place(url, default_db=default_db))]
-
-
-def _layer_places(layer: dict[str, Any]) -> list[Place]:
-    hosts = (layer.get("CONFIG") or {}).get("hosts", [])
-    return [place for host in hosts if (place := _host_place(host))]
-
-
-def _host_place(host: Any) -> Place | None:
-    if isinstance(host, dict):
-        if "address" in host:
-            return _place(host["address"], default_db=host.get("db", 0))
-        return _place(f"redis://{host.get('host', 'localhost')}:{host.get('port', 6379)}", default_db=host.get("db", 0))
-    if isinstance(host, list | tuple):
-        return _place(f"redis://{host[0]}:{host[1]}", default_db=0)
-    return _place(host, default_db=0)
-
-
-def _place(url: Any, *, default_db: Any) -> Place | None:
-    """Server and database of somebody else's URL; None for one that cannot be read, which is not ours to report."""
-    text = str(url).strip()
-    server = _server(text)
-    if server is None:
-        return None
-    parts = urlsplit(text)
-    chosen = parse_qs(parts.query).get("db", [""])[0] or ("" if parts.scheme == "unix" else parts.path.strip("/"))
-    return server, int(chosen or default_db)
-
-
-def _server(url: str) -> str | None:
+@register(TAG, deploy=True)  # type: ignore[untyped-decorator]  # Django brings no types
+def check_servers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What the doctor finds; nothing while the settings cannot be used, which the other checks say."""
+    del app_configs, kwargs
     try:
-        place = address(url).partition("://")[2]
-    except BadRedisUrl:
-        return None
-    host, colon, port = place.rpartition(":")
-    return f"{_LOOPBACK.get(host, host)}{colon}{port}"
+        load_settings()
+    except SettingsError:
+        return []
+    return list(check_doctor.examined(TAG))
+
+
+def _broadcast_errors(settings: Settings) -> Iterator[CheckMessage]:
+    if not settings.broadcast:
+        return
+    if find_spec("channels") is None:
+        hint = "pip install 'chat-actors[channels]' and a channel layer, or take BROADCAST out of CHAT_ACTORS."
+        yield Error("BROADCAST is set and Channels is not installed", hint=hint, id=f"{TAG}.E006")
+    elif "default" not in (getattr(django_settings, "CHANNEL_LAYERS", None) or {}):
+        hint = "Name a layer there, or take BROADCAST out of CHAT_ACTORS."
+        yield Error("BROADCAST is set and CHANNEL_LAYERS has no 'default'", hint=hint, id=f"{TAG}.E006")
+    if settings.broadcast_serializer is not None:
+        try:
+            import_string(settings.broadcast_serializer)
+        except ImportError:
+            path = settings.broadcast_serializer
+            hint = "Name a class of yours, as module.Class, with the methods of actors.django_app.sockets.Serializer."
+            yield Error(f"BROADCAST_SERIALIZER {path!r} cannot be imported", hint=hint, id=f"{TAG}.E006")

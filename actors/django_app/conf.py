@@ -3,6 +3,7 @@
 Read by the checks of this app; workers read the same through ``actors.wiring``.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -11,8 +12,9 @@ from actors.settings import Settings
 
 
 def chat_actors() -> dict[str, Any]:
-    """``CHAT_ACTORS`` of the host's settings, empty where there is none."""
-    return dict(getattr(django_settings, "CHAT_ACTORS", {}))
+    """``CHAT_ACTORS`` of the host's settings; empty where there is none, or no dict (which :func:`load_settings` says)."""
+    chosen = getattr(django_settings, "CHAT_ACTORS", {})
+    return dict(chosen) if isinstance(chosen, Mapping) else {}
 
 
 def load_settings() -> Settings:
@@ -21,4 +23,5 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: something is wrong; its text has every fault.
     """
-    return Settings.load(django=chat_actors())
+    chosen = getattr(django_settings, "CHAT_ACTORS", None)
+    return Settings.load(django={} if chosen is None else chosen)

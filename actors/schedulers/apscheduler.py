@@ -1,8 +1,8 @@
 """Scheduler ``apscheduler``: a thread in every worker process. The tick script lets only one of them send a slot.
 
 Started by ``base.prepare``. APScheduler keeps the time; when an entry is due comes from its own grid (``middleware.slots``),
-because ``CronTrigger.from_crontab`` takes 0 for Monday. A tick sends the latest slot that is due: what was missed while the
-process slept or Redis was away is sent late, once, within the entry's ``catch_up_s``.
+because ``CronTrigger.from_crontab`` takes 0 for Monday. A tick sends what is due, also what was missed while no process ran,
+the process slept or Redis was away, as the entry's ``catch_up`` has it.
 """
 
 import logging
@@ -15,15 +15,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from actors.schedule import Entry
-from actors.schedulers.base import Fire, Running
+from actors.schedulers.base import AGAIN_MS, Fire, Running, Sender
 from middleware.clock import Clock
-from middleware.errors import Described
 from middleware.slots import Cron
 
-logger = logging.getLogger(__name__)
-
-#: After a send that failed, the slot is tried again so long after, in milliseconds.
-AGAIN_MS = 5_000
 #: A tick this early still means the slot ahead of it, in milliseconds: clocks are set back by a little now and then.
 EARLY_MS = 500
 
@@ -44,9 +39,9 @@ class Ticking:
     """The scheduler of this process: see :class:`actors.schedulers.base.Running`."""
 
     def __init__(self, fire: Fire, clock: Clock, *, again_ms: int = AGAIN_MS) -> None:
-        self.fire = fire
         self.clock = clock
         self.again_ms = again_ms
+        self._sender = Sender(fire)
         # One thread is enough for all entries; late ticks run (no grace), and those that piled up run as one. A second
         # instance may be waiting: a tick that failed is due again while it still counts as running.
         self._scheduler = BackgroundScheduler(
@@ -57,7 +52,7 @@ class Ticking:
         )
 
     def start(self, schedule: tuple[Entry, ...]) -> None:
-        """Begin; every entry ticks at once, which sends a slot that nobody sent while no process ran."""
+        """Begin; every entry ticks at once, which sends what nobody sent while no process ran."""
         for entry in schedule:
             self._scheduler.add_job(
                 self.tick, GridTrigger(entry.cron), args=(entry,), id=entry.actor, next_run_time=_in_ms(0)
@@ -66,20 +61,13 @@ class Ticking:
 
     def stop(self) -> None:
         """See :meth:`actors.schedulers.base.Running.stop`."""
+        self._sender.stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
     def tick(self, entry: Entry) -> None:
-        """Send the latest slot of an entry; on failure, come again."""
-        slot_ms = entry.cron.latest(self.clock.now_ms() + EARLY_MS, within_ms=entry.catch_up_s * 1000)
-        if slot_ms is None:
-            return
-        try:
-            self.fire(entry.actor, slot_ms)
-        except Exception as error:
-            # APScheduler would log the error's text, and Redis being away must not end the schedule.
-            code = error.code if isinstance(error, Described) else type(error).__name__
-            logger.warning("tick.failed", extra={"actor": entry.actor, "slot_ms": slot_ms, "code": code})
+        """Send what an entry owes; on failure, come again."""
+        if not self._sender.send_due(entry, self.clock.now_ms() + EARLY_MS):
             # No job of its own: APScheduler's thread dies of removing one while it is stopped.
             with suppress(JobLookupError):
                 self._scheduler.modify_job(entry.actor, next_run_time=_in_ms(self.again_ms))

@@ -5,7 +5,7 @@ builds one through :func:`make_store`; every backend passes ``tests/contracts/st
 over its own. A third party adds one through the entry-point group ``chat_actors.stores``: a callable ``(settings) -> Store``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from actors import backends
@@ -15,9 +15,12 @@ from actors.domain import (
     Conversation,
     GroupInfo,
     Instance,
+    KnownMessage,
+    MessageStatus,
     Receipt,
     Route,
     SendAttempt,
+    SendOptions,
 )
 
 if TYPE_CHECKING:
@@ -28,11 +31,13 @@ class Store(Protocol):
     """Chat state. Safe to call from many threads and processes; every write is committed before it returns.
 
     Ids are str. ``load_…`` of a missing row raises ``actors.errors.NotFound`` naming the id; a write that finds no row to
-    change answers False. Nothing here regresses delivered or seen. A database that is down is ``Transient``
+    change answers False. Whoever's write really changed a row announces it (``actors.events``), after the commit. Nothing here regresses delivered or seen. A database that is down is ``Transient``
     (``store_unavailable``), whose text quotes no row.
     """
 
     name: str
+    #: Django's aliases of the databases that it reads, so that a send inside an open transaction is noticed; () elsewhere.
+    databases: tuple[str, ...]
 
     def route(self, message_id: str) -> Route | None:
         """Conversation, instance and tenant of a chat message in one query; None when the row does not exist (yet)."""
@@ -54,11 +59,26 @@ class Store(Protocol):
         """Everything needed to fetch its picture or group."""
         ...
 
+    def conversation_routes(self, conversation_ids: Sequence[str]) -> dict[str, Route]:
+        """:meth:`conversation_route` of many at once, by the id that was asked for; an id without a row is missing."""
+        ...
+
+    def known_messages(self, message_ids: Sequence[str]) -> dict[str, KnownMessage]:
+        """Route, status and provider id of many messages at once, by the id that was asked for; as above."""
+        ...
+
     def load_instance(self, name: str | None, *, tenant_id: str | None, use_fallback: bool = False) -> Instance | None:
         """The active instance ``name`` of the tenant (or of no tenant); None when there is none.
 
         ``name`` is any of an instance's names; the one returned is that on the wire. ``name`` None, or not found active
         with ``use_fallback``: the tenant's only active instance, else None. An instance of another tenant is never returned.
+        """
+        ...
+
+    def instances(self, *, limit: int, after: str | None = None) -> tuple[list[Instance], str | None]:
+        """Active instances of all tenants in a stable order, ``limit`` at most, and ``after`` of the next page.
+
+        None = that was all. One that is added meanwhile may be missed until the next round. Asks the database once.
         """
         ...
 
@@ -68,39 +88,66 @@ class Store(Protocol):
         """All attempt rows of a message, by part."""
         ...
 
-    def claim(
-        self, message_id: str, part: int, *, instance_name: str, now_ms: int, deadline_at_ms: int
-    ) -> SendAttempt | None:
-        """Take the right to send, committed before it returns.
+    def claim(self, attempt: SendAttempt, *, before: SendAttempt | None = None) -> SendAttempt | None:
+        """Take the right to send, committed before it returns: writes ``attempt``, which is ``sending``.
 
-        Inserts ``sending``, or moves ``retryable`` → ``sending`` with ``number`` + 1; instance, start and deadline are those
-        of this call. None when the row is in any other state (someone else sends, or it is settled). Raced by many callers
-        exactly one gets the attempt.
+        Without ``before`` it is the first of its part; else the row must still be as ``before`` says (``number``, ``looks``,
+        and a state of ``retryable`` or ``unknown``), and ``attempt`` is its :meth:`SendAttempt.again`. None when it is not:
+        someone else sends, or it is settled. Raced by many callers exactly one gets the attempt.
 
         Raises:
             ChatError: ``claim_not_committed``: the caller has a transaction open, so the claim could still be undone.
         """
         ...
 
-    def reclaim(self, attempt: SendAttempt, *, now_ms: int) -> SendAttempt | None:
-        """Take the right to send again after reconciliation found nothing.
-
-        ``unknown`` → ``sending``, ``number`` + 1, ``looks`` 0, only while the row is still as ``attempt`` says; else None.
-        """
-        ...
-
     def settle(
         self, attempt: SendAttempt, state: AttemptState, *, receipt: Receipt | None = None, reason: str | None = None
-    ) -> bool:
-        """Record what became of ``attempt`` (same message, part and ``number``); False when the row has moved on.
+    ) -> SendAttempt | None:
+        """Record what became of ``attempt`` (same message, part and ``number``); None when the row has moved on.
 
         ``accepted`` and ``dead`` are final. ``unknown`` is reached from ``sending`` only. Where the provider id is bound to
         another attempt of the instance already, this one is accepted without it, with the reason ``duplicate_provider_id``.
         """
         ...
 
+    def record_sent(
+        self, attempt: SendAttempt, receipt: Receipt, *, first: SendAttempt | None = None
+    ) -> SendAttempt | None:
+        """:meth:`settle` as accepted the last part that was missing, and :meth:`mark_sent`, in one transaction.
+
+        ``first`` is the message's first part where that is another: the row gets its provider id. None, and nothing
+        changed, when the attempt's row has moved on.
+        """
+        ...
+
+    def bind(self, message_id: str, part: int, *, provider_message_id: str) -> SendAttempt | None:
+        """The provider itself says that this part went out under this id, whatever was known of it.
+
+        Moves to ``accepted`` what is sending, unknown or retryable, accepted without an id, dead as ``delivery_unknown`` or
+        under this very id. None, and nothing changed, for any other row and where the id belongs to another part.
+        """
+        ...
+
+    def record_failed(self, attempt: SendAttempt, *, provider_message_id: str, code: str, text: str) -> bool:
+        """The provider took a part and says later that it will not arrive: attempt → ``dead``, pending or sent row → failed.
+
+        Both in one transaction; a delivered or seen row, and its attempt, stay. Whether the row was changed.
+        """
+        ...
+
     def looked(self, attempt: SendAttempt) -> SendAttempt:
         """Count one more reconciliation that found nothing; the row as it is then, also when it has moved on."""
+        ...
+
+    def attempt_of(self, instance_name: str, provider_message_id: str) -> SendAttempt | None:
+        """The attempt of the instance that has this provider id."""
+        ...
+
+    def unaccounted(self, instance_name: str, *, since_ms: int, until_ms: int, limit: int) -> list[SendAttempt]:
+        """Attempts of the instance, started between the two times (both included), that may own a provider id nobody knows.
+
+        They are sending, unknown, accepted without an id, or dead as ``delivery_unknown``; the earliest first.
+        """
         ...
 
     def bound_ids(self, instance_name: str, *, since_ms: int) -> set[str]:
@@ -119,6 +166,21 @@ class Store(Protocol):
 
     def mark_failed(self, message_id: str, *, code: str, text: str) -> bool:
         """Move pending → failed with the reason; False when the row is no longer pending."""
+        ...
+
+    def advance(self, message_id: str, status: MessageStatus) -> bool:
+        """Move sent → delivered, or sent or delivered → seen; False when the row is elsewhere: it never regresses."""
+        ...
+
+    def remember_options(self, message_ids: Sequence[str], options: SendOptions) -> None:
+        """Keep what the sender allows for these messages; what was allowed before stays allowed. Repeatable.
+
+        Part of the caller's transaction where one is open, so that it commits together with the rows.
+        """
+        ...
+
+    def options_of(self, message_ids: Sequence[str]) -> dict[str, SendOptions]:
+        """What was kept, by the id that was given; messages for which nothing was are left out."""
         ...
 
     def mark_pending(self, message_id: str) -> bool:
@@ -148,6 +210,10 @@ class Store(Protocol):
 
         The subject becomes the conversation's name, the picture its picture. False when it is no group.
         """
+        ...
+
+    def close_thread_connections(self) -> None:
+        """Close every connection of the calling thread; called when a worker's thread ends."""
         ...
 
     def close_stale_connections(self) -> None:

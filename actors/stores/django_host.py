@@ -4,7 +4,7 @@
 but the fields below; one that is not required may be absent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -41,13 +41,15 @@ FIELDS = {
     "instance": {
         **dict.fromkeys(("instance_name", "is_active"), True),
         **dict.fromkeys(("tenant_id", "evolution_instance_name", "integration_type", "api_url"), False),
-        **dict.fromkeys(("api_key", "phone_number_id", "access_token"), False),
+        **dict.fromkeys(("api_key", "phone_number_id", "access_token", "pace"), False),
     },
     "attachment": {
         **dict.fromkeys(("message", "mime_type", "file_url"), True),
         **dict.fromkeys(("created_at", "original_filename", "short_url"), False),
     },
 }
+#: The table of Redis' memory, which is ``django_usage``'s.
+USAGE_ROLE = "redis_usage"
 #: Fields that may be paths over relations (``inbox__tenant_id``); the others are columns of the model itself.
 REACHED = frozenset({"tenant_id", "instance_name"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,9 +76,18 @@ class HostModel:
         """All rows, past any filter of the host's default manager."""
         return self.model._base_manager.using(using)  # public by Django's documentation
 
+    @property
+    def key_field(self) -> Any:
+        """Field of the primary key."""
+        return self.model._meta.pk  # public by Django's documentation
+
+    def field(self, name: str) -> Any:
+        """Field of ours that a path may reach over relations."""
+        return _field_at(self.model, self.paths[name])
+
     def keys(self, row_id: str) -> list[Any]:
         """``row_id`` as this model's primary key; nothing when it can be none."""
-        field = self.model._meta.pk  # public by Django's documentation
+        field = self.key_field
         try:
             value = field.to_python(row_id)
             field.run_validators(value)
@@ -84,6 +95,17 @@ class HostModel:
             return []
         # Not every database says how large its integers are.
         return [] if isinstance(value, int) and not -(2**63) <= value < 2**63 else [value]
+
+    def find(self, found: Any, row_id: str) -> Any:
+        """The row of the queryset ``found`` that has this id; nothing when it can be none."""
+        keys = self.keys(row_id)
+        return found.filter(pk=keys[0]) if keys else found.none()
+
+    def find_many(self, reading: "Reading", row_ids: Sequence[str], *, key: str) -> dict[str, dict[str, Any]]:
+        """Rows of ``reading`` by the id that was asked for; ``key`` is its name for the primary key."""
+        keys = {asked: keys[0] for asked in row_ids if (keys := self.keys(asked))}
+        rows = {row[key]: row for row in reading.rows(reading.all.filter(pk__in=set(keys.values())))}
+        return {asked: rows[value] for asked, value in keys.items() if value in rows}
 
     def changes(self, **values: Any) -> dict[str, Any]:
         """Arguments of ``update()``; what the host has no field for is left out."""
@@ -106,7 +128,7 @@ def find_host(
     faults = [
         Fault(text=f"CHAT_ACTORS: FIELD_MAP has an unknown key {role!r}", hint=f"Known are {', '.join(FIELDS)}.")
         for role in field_map
-        if role not in FIELDS
+        if role not in FIELDS and role != USAGE_ROLE
     ]
     for role, default in DEFAULT_MODELS.items():
         label = models.get(role, default)
@@ -162,6 +184,12 @@ def _exists(model: Any, path: str, *, may_reach: bool) -> bool:
     return may_reach and field.related_model is not None and _exists(field.related_model, rest, may_reach=True)
 
 
+def _field_at(model: Any, path: str) -> Any:
+    first, _, rest = path.partition("__")
+    field = model._meta.get_field(first)
+    return _field_at(field.related_model, rest) if rest else field
+
+
 def to_row(kind: type[R], values: Mapping[str, Any]) -> R:
     """A row value from what a query gave; NULL and absent become the default."""
     known: dict[str, Any] = {}
@@ -171,6 +199,9 @@ def to_row(kind: type[R], values: Mapping[str, Any]) -> R:
             if field.default is MISSING and field.default_factory is MISSING:
                 known[field.name] = ""
         elif field.name in ("metadata", "group_metadata"):
+            # As it is, also where it is no object: ``rows`` says what that means.
+            known[field.name] = value
+        elif field.name == "pace":
             known[field.name] = value if isinstance(value, dict) else {}
         else:
             known[field.name] = value if field.type in (bool, int) else str(value)
@@ -189,6 +220,16 @@ def to_moment(at_ms: int) -> datetime:
     return moment if django_settings.USE_TZ else timezone.make_naive(moment)
 
 
-def read(found: Any, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Rows of the queryset ``found`` as dicts: name → value, for ``wanted`` name → path."""
-    return [dict(zip(wanted, values, strict=True)) for values in found.values_list(*wanted.values())]
+class Reading:
+    """A queryset with named columns, made once: Django takes longer to make one than a database to answer it.
+
+    ``wanted`` is name → path. Filter ``all``, give the result to :meth:`rows`. Safe to share between threads.
+    """
+
+    def __init__(self, found: Any, wanted: Mapping[str, str]) -> None:
+        self.names = tuple(wanted)
+        self.all = found.values_list(*wanted.values())
+
+    def rows(self, found: Any) -> list[dict[str, Any]]:
+        """Rows of ``found`` as dicts, name → value."""
+        return [dict(zip(self.names, values, strict=True)) for values in found]

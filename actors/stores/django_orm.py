@@ -5,6 +5,7 @@ conditional ``queryset.update`` only: ``save()`` would overwrite what a webhook 
 (the adopting product ingests a closed conversation again at every save).
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -23,103 +24,125 @@ from django.utils import timezone
 
 from actors.domain import (
     SENT_STATUSES,
-    ChatMessage,
-    Conversation,
+    AttemptState,
     ConversationType,
     GroupInfo,
-    Instance,
     MessageStatus,
-    Route,
+    Receipt,
+    SendAttempt,
+    SendOptions,
 )
-from actors.errors import NotFound, SettingsError
-from actors.stores import rows, writes
+from actors.errors import SettingsError
+from actors.stores import announcements, writes
 from actors.stores.django_attempts import AttemptRows
-from actors.stores.django_host import HostModel, find_host, read, to_moment, to_ms, to_row
-from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow
+from actors.stores.django_host import HostModel, find_host
+from actors.stores.django_prepared import Change
+from actors.stores.django_rows import HostRows
 
 if TYPE_CHECKING:
     from actors.settings import Settings
 
-ATTEMPT_MODEL = ("chat_actors", "SendAttempt")
+APP_LABEL = "chat_actors"
+#: This package's own models.
+TABLES = ("SendAttempt", "SendOptions")
+#: Rows of one statement.
+BATCH = 500
 
 
 @writes.translates(OperationalError, InterfaceError)
-class DjangoStore(AttemptRows):
-    """Chat state in the models ``host``; everything under the database alias ``using``, so that it commits together."""
+class DjangoStore(HostRows, AttemptRows):
+    """Chat state in the models ``host``; everything under the database alias ``using``, so that it commits together.
+
+    ``tables`` are this package's own, by name.
+    """
 
     name = "django"
 
-    def __init__(self, host: dict[str, HostModel], *, attempt_model: Any, using: str) -> None:
-        super().__init__(attempt_model, using=using, to_key=self._message_key)
-        self._message = host["message"]
-        self._conversation = host["conversation"]
-        self._instance = host["instance"]
-        self._attachment = host.get("attachment")
-        self._to_conversation = self._message.paths["conversation"]
-        paths = self._conversation.paths
-        self._home = {name: paths[name] for name in ("instance_name", "tenant_id") if name in paths}
+    def __init__(self, host: dict[str, HostModel], *, tables: Mapping[str, Any], using: str) -> None:
+        HostRows.__init__(self, host, using=using)
+        AttemptRows.__init__(self, tables["SendAttempt"], using=using, to_key=self._message_key)
+        self._options = tables["SendOptions"].objects.using(using)
+        self.databases = (using,)
+        self._send = {is_bound: self._sending(is_bound=is_bound) for is_bound in (False, True)}
 
-    def route(self, message_id: str) -> Route | None:
-        """See :meth:`Store.route`."""
-        over = {name: f"{self._to_conversation}__{path}" for name, path in self._home.items()}
-        if "metadata" in self._message.paths:
-            over["metadata"] = self._message.paths["metadata"]
-        for found in read(self._messages(message_id), {"id": self._to_conversation, **over}):
-            return _route(found, rows.preferred_instance(found.get("metadata") or {}, found["instance_name"]))
-        return None
+    def record_sent(
+        self, attempt: SendAttempt, receipt: Receipt, *, first: SendAttempt | None = None
+    ) -> SendAttempt | None:
+        """See :meth:`Store.record_sent`; two statements in one transaction."""
+        accepted = writes.settled(attempt, AttemptState.ACCEPTED, receipt=receipt)
+        try:
+            with transaction.atomic(using=self._using):
+                if self._settled(accepted) is None:
+                    return None
+                self._record(accepted, first)
+        except IntegrityError:
+            # Either table may hold the id already: step by step, each with its own way out.
+            with transaction.atomic(using=self._using):
+                settled = self.settle(attempt, AttemptState.ACCEPTED, receipt=receipt)
+                if settled is not None:
+                    self._record(settled, first, may_be_taken=True)
+            return settled
+        return accepted
 
-    def conversation_route(self, conversation_id: str) -> Route | None:
-        """See :meth:`Store.conversation_route`."""
-        for found in read(self._conversations(conversation_id), {"id": "pk", **self._home}):
-            return _route(found, found["instance_name"] or None)
-        return None
+    def _record(self, accepted: SendAttempt, first: SendAttempt | None, *, may_be_taken: bool = False) -> None:
+        record = self._sent_or_taken if may_be_taken else self._sent
+        provider_id = writes.row_id(accepted, first)
+        if record(accepted.message_id, provider_id):
+            self._announce_sent(accepted.message_id, provider_id, accepted.instance_name)
 
-    def load_message(self, message_id: str) -> ChatMessage:
-        """See :meth:`Store.load_message`."""
-        found = self._message_row(self._messages(message_id))
-        if found is None:
-            raise NotFound(f"message {message_id!r} does not exist (any more)")
-        conversation = self._conversation_row(self._conversations(found.conversation_id))
-        if conversation is None:
-            raise NotFound(f"message {message_id!r}: its conversation does not exist (any more)")
-        quoted = rows.reply_target(found.metadata)
-        same_conversation = {self._to_conversation: found.conversation_id}
-        original = self._message_row(self._messages(quoted).filter(**same_conversation)) if quoted else None
-        return rows.to_chat_message(found, conversation, self._attachment_rows(found.id), original)
-
-    def load_conversation(self, conversation_id: str) -> Conversation:
-        """See :meth:`Store.load_conversation`."""
-        found = self._conversation_row(self._conversations(conversation_id))
-        if found is None:
-            raise NotFound(f"conversation {conversation_id!r} does not exist (any more)")
-        return rows.to_conversation(found)
-
-    def load_instance(self, name: str | None, *, tenant_id: str | None, use_fallback: bool = False) -> Instance | None:
-        """See :meth:`Store.load_instance`."""
-        usable = self._instance.rows(self._using).filter(self._instance_has("is_active", value=True))
-        if "tenant_id" in self._instance.paths:
-            usable = usable.filter(
-                self._instance_has("tenant_id", value=tenant_id) | self._instance_has("tenant_id", value=None)
-            )
-        if name and not use_fallback:
-            names = ("instance_name", "evolution_instance_name", "phone_number_id")
-            usable = usable.filter(self._instance_has(*names, value=name))
-        known = [to_row(InstanceRow, found) for found in read(usable, self._instance.columns(InstanceRow))]
-        return rows.find_instance(known, name, tenant_id=tenant_id, use_fallback=use_fallback)
+    def record_failed(self, attempt: SendAttempt, *, provider_message_id: str, code: str, text: str) -> bool:
+        """See :meth:`Store.record_failed`."""
+        with transaction.atomic(using=self._using):
+            waiting = self._messages(attempt.message_id, MessageStatus.PENDING, MessageStatus.SENT)
+            moved = self._fail(attempt.message_id, waiting, code=code, text=text)
+            if moved or self._messages(attempt.message_id, MessageStatus.FAILED).exists():
+                self._bury(attempt, provider_message_id=provider_message_id, code=code)
+        return moved
 
     def mark_sent(self, message_id: str, *, provider_message_id: str | None) -> bool:
         """See :meth:`Store.mark_sent`."""
-        try:
-            with transaction.atomic(using=self._using):
-                return self._sent(message_id, provider_message_id)
-        except IntegrityError:
-            writes.note_taken_id(message_id=message_id)
-            return self._sent(message_id, None)
+        with transaction.atomic(using=self._using):
+            moved = self._sent_or_taken(message_id, provider_message_id)
+            if moved:
+                self._announce_sent(message_id, provider_message_id)
+        return moved
 
     def mark_failed(self, message_id: str, *, code: str, text: str) -> bool:
         """See :meth:`Store.mark_failed`."""
-        pending = self._messages(message_id, MessageStatus.PENDING)
-        return self._change(pending, status=MessageStatus.FAILED, error_message=writes.error_text(code, text))
+        with transaction.atomic(using=self._using):
+            return self._fail(message_id, self._messages(message_id, MessageStatus.PENDING), code=code, text=text)
+
+    def advance(self, message_id: str, status: MessageStatus) -> bool:
+        """See :meth:`Store.advance`."""
+        behind = self._messages(message_id, *writes.advances_from(status))
+        return self._change(behind, status=status, evolution_status=status)
+
+    def remember_options(self, message_ids: Sequence[str], options: SendOptions) -> None:
+        """See :meth:`Store.remember_options`; a statement per :data:`BATCH`, whose conflicts make no transaction unusable."""
+        given = {name: True for name in ("use_fallback", "bulk") if getattr(options, name)}
+        # In one order, or two callers may wait for each other.
+        keys = sorted({self._message_key(id_) for id_ in message_ids})
+        # Where a row is already only what is allowed now is written: nothing is taken back.
+        conflicts: dict[str, Any] = {
+            "update_conflicts": True,
+            "unique_fields": ["message_id"],
+            "update_fields": [*given],
+        }
+        self._options.bulk_create(
+            [self._options.model(message_id=key, **given) for key in keys],
+            batch_size=BATCH,
+            **(conflicts if given else {"ignore_conflicts": True}),
+        )
+
+    def options_of(self, message_ids: Sequence[str]) -> dict[str, SendOptions]:
+        """See :meth:`Store.options_of`."""
+        keys = {id_: self._message_key(id_) for id_ in message_ids}
+        found = self._options.filter(message_id__in=set(keys.values()))
+        known = {
+            key: SendOptions(use_fallback=use_fallback, bulk=bulk)
+            for key, use_fallback, bulk in found.values_list("message_id", "use_fallback", "bulk")
+        }
+        return {id_: known[key] for id_, key in keys.items() if key in known}
 
     def mark_pending(self, message_id: str) -> bool:
         """See :meth:`Store.mark_pending`."""
@@ -130,68 +153,73 @@ class DjangoStore(AttemptRows):
                 self._redrive(message_id)
         return moved
 
-    def pending_messages(self, *, before_ms: int, limit: int, after_id: str | None = None) -> list[str]:
-        """See :meth:`Store.pending_messages`."""
-        created_at = self._message.paths["created_at"]
-        found = self._pending().filter(**{f"{created_at}__lt": to_moment(before_ms)})
-        if after_id is not None:
-            place = self._messages(after_id).values_list(created_at, "pk").first()
-            if place is None:
-                return []
-            same_time = Q(**{created_at: place[0], "pk__gt": place[1]})
-            found = found.filter(same_time | Q(**{f"{created_at}__gt": place[0]}))
-        return [str(key) for key in found.order_by(created_at, "pk").values_list("pk", flat=True)[:limit]]
-
-    def older_pending(self, message_id: str) -> str | None:
-        """See :meth:`Store.older_pending`."""
-        paths = self._message.paths
-        created_at, conversation = paths["created_at"], paths["conversation"]
-        own = self._messages(message_id)
-        older = self._pending().filter(
-            **{f"{conversation}__in": own.values(conversation), f"{created_at}__lt": own.values(created_at)[:1]}
-        )
-        key = older.order_by(created_at, "pk").values_list("pk", flat=True).first()
-        return None if key is None else str(key)
-
-    def _pending(self) -> Any:
-        paths = self._message.paths
-        found = self._message.rows(self._using).filter(
-            **{paths["status"]: MessageStatus.PENDING, paths["direction"]: rows.OUTGOING}
-        )
-        return found.filter(**{paths["is_internal"]: False}) if "is_internal" in paths else found
-
     def save_picture(self, conversation_id: str, url: str) -> bool:
         """See :meth:`Store.save_picture`."""
-        changes = self._conversation.changes(profile_pic_url=url)
-        return writes.is_storable(url) and bool(self._conversations(conversation_id).update(**changes))
+        if not writes.is_storable(url):
+            return False
+        own, changes = self._conversations(conversation_id), self._conversation.changes(profile_pic_url=url)
+        with transaction.atomic(using=self._using):
+            if own.exclude(**changes).update(**changes):
+                self._after_commit(announcements.picture, conversation_id)
+                return True
+        return bool(own.exists())
 
     def merge_group(self, conversation_id: str, info: GroupInfo) -> bool:
         """See :meth:`Store.merge_group`; the row is locked while its metadata is read and written."""
         with transaction.atomic(using=self._using):
             found = self._conversations(conversation_id)
             if connections[self._using].features.has_select_for_update:
-                before = self._conversation_row(found.select_for_update())
+                before = self._conversation_row(conversation_id, self._thread_reading.all.select_for_update())
             else:
                 # SQLite has no row locks: a write that changes nothing takes the database's.
                 name = self._conversation.paths["contact_name"]
                 found.update(**{name: F(name)})
-                before = self._conversation_row(found)
+                before = self._conversation_row(conversation_id, self._thread_reading.all)
             if before is None or before.conversation_type != ConversationType.GROUP:
                 return False
             changes = writes.group_changes(before, info)
             if changes:
                 found.update(**self._conversation.changes(**changes))
+                self._after_commit(announcements.group, conversation_id)
         return True
+
+    def close_thread_connections(self) -> None:
+        """See :meth:`Store.close_thread_connections`."""
+        connections.close_all()
 
     def close_stale_connections(self) -> None:
         """See :meth:`Store.close_stale_connections`."""
         close_old_connections()
 
+    def _sent_or_taken(self, message_id: str, provider_id: str | None) -> bool:
+        if provider_id is None:
+            return self._sent(message_id, None)
+        try:
+            with transaction.atomic(using=self._using):
+                return self._sent(message_id, provider_id)
+        except IntegrityError:
+            writes.note_taken_id(message_id=message_id)
+            return self._sent(message_id, None)
+
+    def _fail(self, message_id: str, found: Any, *, code: str, text: str) -> bool:
+        moved = self._change(found, status=MessageStatus.FAILED, error_message=writes.error_text(code, text))
+        if moved:
+            self._after_commit(announcements.failed, message_id, code=code)
+        return moved
+
+    def _announce_sent(self, message_id: str, provider_id: str | None, instance_name: str | None = None) -> None:
+        known = {"provider_message_id": provider_id, "instance_name": instance_name}
+        self._after_commit(announcements.sent, message_id, **known)
+
+    def _after_commit(self, announce: Callable[..., None], row_id: str, **about: Any) -> None:
+        """The commit may be that of a transaction of the host's around this one."""
+        transaction.on_commit(lambda: announce(self, row_id, **about), using=self._using, robust=True)
+
     def _sent(self, message_id: str, provider_id: str | None) -> bool:
-        waiting = self._messages(message_id, MessageStatus.PENDING, MessageStatus.FAILED)
         bound = {} if provider_id is None else {"message_id": provider_id}
-        sent = {"status": MessageStatus.SENT, "evolution_status": MessageStatus.SENT, "error_message": self._no_error()}
-        if self._change(waiting, **sent, **bound):
+        keys, change = self._keys(message_id), self._send[bool(bound)]
+        now = {"updated_at": timezone.now()}
+        if keys and change.run(key=keys[0], **{name: {**now, **bound}[name] for name in change.given if name != "key"}):
             return True
         if bound:
             path = self._message.paths["message_id"]
@@ -199,57 +227,24 @@ class DjangoStore(AttemptRows):
             self._change(nameless, **bound)
         return False
 
+    def _sending(self, *, is_bound: bool) -> Change:
+        """The statement that makes a message's row sent, with the provider's id where it has one."""
+        host, rows = self._message, self._message.rows(self._using)
+        before = {f"{host.paths['status']}__in": (MessageStatus.PENDING, MessageStatus.FAILED)}
+        sent = {"status": MessageStatus.SENT, "evolution_status": MessageStatus.SENT, "error_message": self._no_error()}
+        names = [name for name in ("updated_at", *(["message_id"] if is_bound else [])) if name in host.paths]
+
+        def make(key: Any, **values: Any) -> tuple[Any, dict[str, Any]]:
+            return rows.filter(pk=key, **before), host.changes(**sent, **values)
+
+        fields = {"key": host.key_field, **{name: host.field(name) for name in names}}
+        return Change(self._using, make, fields=fields, saved=names)
+
     def _change(self, found: Any, **values: Any) -> bool:
         return bool(found.update(**self._message.changes(updated_at=timezone.now(), **values)))
 
     def _no_error(self) -> str | None:
         return self._message.empty("error_message")
-
-    def _messages(self, message_id: str, *statuses: MessageStatus) -> Any:
-        found = self._message.rows(self._using).filter(pk__in=self._message.keys(message_id))
-        return found.filter(**{f"{self._message.paths['status']}__in": statuses}) if statuses else found
-
-    def _conversations(self, conversation_id: str) -> Any:
-        return self._conversation.rows(self._using).filter(pk__in=self._conversation.keys(conversation_id))
-
-    def _instance_has(self, *names: str, value: Any) -> Q:
-        paths = [self._instance.paths[name] for name in names if name in self._instance.paths]
-        return Q(*((path, value) for path in paths), _connector=Q.OR)
-
-    def _message_row(self, found: Any) -> MessageRow | None:
-        paths = self._message.paths
-        own = {"id": "pk", "conversation_id": paths["conversation"], "created_at_ms": paths["created_at"]}
-        for values in read(found, {**self._message.columns(MessageRow), **own}):
-            return to_row(MessageRow, {**values, "created_at_ms": to_ms(values["created_at_ms"])})
-        return None
-
-    def _conversation_row(self, found: Any) -> ConversationRow | None:
-        for values in read(found, {**self._conversation.columns(ConversationRow), "id": "pk"}):
-            return to_row(ConversationRow, values)
-        return None
-
-    def _attachment_rows(self, message_id: str) -> list[AttachmentRow]:
-        if self._attachment is None:
-            return []
-        paths = self._attachment.paths
-        found = self._attachment.rows(self._using).filter(**{f"{paths['message']}__in": self._message.keys(message_id)})
-        ordered = found.order_by(*([paths["created_at"]] if "created_at" in paths else []), "pk")
-        wanted = {**self._attachment.columns(AttachmentRow), "message_id": paths["message"]}
-        # The order is the query's; the time is not asked again.
-        return [to_row(AttachmentRow, {**values, "created_at_ms": 0}) for values in read(ordered, wanted)]
-
-    def _message_key(self, message_id: str) -> str:
-        # Two spellings of one UUID must not make two attempts.
-        return next((str(key) for key in self._message.keys(message_id)), message_id)
-
-
-def _route(found: dict[str, Any], instance_name: str | None) -> Route:
-    tenant_id = found.get("tenant_id")
-    return Route(
-        conversation_id=str(found["id"]),
-        instance_name=instance_name,
-        tenant_id=None if tenant_id is None else str(tenant_id),
-    )
 
 
 def make_store(settings: "Settings") -> DjangoStore:
@@ -264,13 +259,13 @@ def make_store(settings: "Settings") -> DjangoStore:
     if faults:
         raise SettingsError([f"{fault.text}. {fault.hint}" for fault in faults])
     try:
-        attempt_model = apps.get_model(*ATTEMPT_MODEL)
+        tables = {name: apps.get_model(APP_LABEL, name) for name in TABLES}
     except LookupError as error:
         raise SettingsError(["add 'actors.django_app' to INSTALLED_APPS and run manage.py migrate"]) from error
     using = router.db_for_write(host["message"].model)
     if not connections[using].settings_dict["AUTOCOMMIT"]:
         raise SettingsError([f"DATABASES[{using!r}] has AUTOCOMMIT False: a claim could not be committed by itself"])
-    return DjangoStore(host, attempt_model=attempt_model, using=using)
+    return DjangoStore(host, tables=tables, using=using)
 
 
 def _set_up() -> None:

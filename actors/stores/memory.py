@@ -3,8 +3,7 @@
 ``make_store("memory", …)`` builds it. Everything is gone with the process, so the promises hold within one process only.
 """
 
-import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,13 +15,15 @@ from actors.domain import (
     ConversationType,
     GroupInfo,
     Instance,
+    KnownMessage,
     MessageStatus,
     Receipt,
     Route,
     SendAttempt,
 )
 from actors.errors import NotFound
-from actors.stores import rows, writes
+from actors.stores import announcements, rows, writes
+from actors.stores.memory_attempts import AttemptTable
 from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow, Row
 
 if TYPE_CHECKING:
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class MemoryStore:
+class MemoryStore(AttemptTable):
     """One lock around dictionaries."""
 
     name = "memory"
+    databases = ()
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        super().__init__()
         self._messages: dict[str, MessageRow] = {}
         self._conversations: dict[str, ConversationRow] = {}
         self._instances: list[InstanceRow] = []
         self._attachments: list[AttachmentRow] = []
-        self._attempts: dict[tuple[str, int], SendAttempt] = {}
 
     def add(self, *seeds: Row) -> None:
         """Put rows in, replacing a message or conversation of the same id."""
@@ -72,9 +73,9 @@ class MemoryStore:
         """See :meth:`Store.route`."""
         with self._lock:
             message = self._messages.get(message_id)
-            if message is None:
+            conversation = self._conversations.get(message.conversation_id) if message is not None else None
+            if message is None or conversation is None:
                 return None
-            conversation = self._conversations[message.conversation_id]
             instance_name = rows.preferred_instance(message.metadata, conversation.instance_name)
         return Route(conversation_id=conversation.id, instance_name=instance_name, tenant_id=conversation.tenant_id)
 
@@ -94,12 +95,21 @@ class MemoryStore:
             quoted = self._messages.get(rows.reply_target(message.metadata) or "")
             if quoted is not None and quoted.conversation_id != message.conversation_id:
                 quoted = None
-            conversation = self._conversations[message.conversation_id]
+            conversation = _existing(self._conversations, message.conversation_id, "conversation")
         return rows.to_chat_message(message, conversation, sorted(files, key=lambda row: row.created_at_ms), quoted)
 
     def load_conversation(self, conversation_id: str) -> Conversation:
         """See :meth:`Store.load_conversation`."""
         return rows.to_conversation(self.conversation(conversation_id))
+
+    def conversation_routes(self, conversation_ids: Sequence[str]) -> dict[str, Route]:
+        """See :meth:`Store.conversation_routes`."""
+        return {id_: route for id_ in conversation_ids if (route := self.conversation_route(id_))}
+
+    def known_messages(self, message_ids: Sequence[str]) -> dict[str, KnownMessage]:
+        """See :meth:`Store.known_messages`."""
+        routes = {id_: route for id_ in message_ids if (route := self.route(id_))}
+        return {id_: rows.to_known(self.message(id_), route) for id_, route in routes.items()}
 
     def load_instance(self, name: str | None, *, tenant_id: str | None, use_fallback: bool = False) -> Instance | None:
         """See :meth:`Store.load_instance`."""
@@ -107,96 +117,70 @@ class MemoryStore:
             known = list(self._instances)
         return rows.find_instance(known, name, tenant_id=tenant_id, use_fallback=use_fallback)
 
-    def attempts(self, message_id: str) -> list[SendAttempt]:
-        """See :meth:`Store.attempts`."""
+    def instances(self, *, limit: int, after: str | None = None) -> tuple[list[Instance], str | None]:
+        """See :meth:`Store.instances`."""
         with self._lock:
-            found = [attempt for (owner, _), attempt in self._attempts.items() if owner == message_id]
-        return sorted(found, key=lambda attempt: attempt.part)
+            places = range(int(after or 0), len(self._instances))
+            active = [place for place in places if self._instances[place].is_active][:limit]
+            found = [rows.to_instance(self._instances[place]) for place in active]
+        return found, str(active[-1] + 1) if len(found) == limit else None
 
-    def claim(
-        self, message_id: str, part: int, *, instance_name: str, now_ms: int, deadline_at_ms: int
+    def record_sent(
+        self, attempt: SendAttempt, receipt: Receipt, *, first: SendAttempt | None = None
     ) -> SendAttempt | None:
-        """See :meth:`Store.claim`."""
+        """See :meth:`Store.record_sent`."""
         with self._lock:
-            before = self._attempts.get((message_id, part))
-            if before is not None and before.state is not AttemptState.RETRYABLE:
+            accepted = self.settle(attempt, AttemptState.ACCEPTED, receipt=receipt)
+            if accepted is None:
                 return None
-            return self._put(
-                SendAttempt(
-                    message_id=message_id,
-                    part=part,
-                    state=AttemptState.SENDING,
-                    number=before.number + 1 if before else 1,
-                    instance_name=instance_name,
-                    started_at_ms=now_ms,
-                    deadline_at_ms=deadline_at_ms,
-                )
-            )
+            provider_id = writes.row_id(accepted, first)
+            moved = self._sent(attempt.message_id, provider_id)
+        if moved:
+            self._announce_sent(attempt.message_id, provider_id, accepted.instance_name)
+        return accepted
 
-    def reclaim(self, attempt: SendAttempt, *, now_ms: int) -> SendAttempt | None:
-        """See :meth:`Store.reclaim`."""
+    def record_failed(self, attempt: SendAttempt, *, provider_message_id: str, code: str, text: str) -> bool:
+        """See :meth:`Store.record_failed`."""
         with self._lock:
-            row = self._same(attempt, {AttemptState.UNKNOWN})
-            if row is None or row.looks != attempt.looks:
-                return None
-            number = row.number + 1
-            return self._put(
-                replace(row, state=AttemptState.SENDING, number=number, looks=0, started_at_ms=now_ms, reason=None)
-            )
-
-    def settle(
-        self, attempt: SendAttempt, state: AttemptState, *, receipt: Receipt | None = None, reason: str | None = None
-    ) -> bool:
-        """See :meth:`Store.settle`."""
-        with self._lock:
-            row = self._same(attempt, writes.settles_from(state))
-            if row is None:
-                return False
-            provider_id = receipt.provider_message_id if receipt and state is AttemptState.ACCEPTED else None
-            if provider_id in self.bound_ids(row.instance_name, since_ms=0):
-                writes.note_duplicate_id(message_id=row.message_id, instance=row.instance_name)
-                provider_id, reason = None, writes.DUPLICATE_ID
-            self._put(replace(row, state=state, provider_message_id=provider_id, reason=reason))
-            return True
-
-    def looked(self, attempt: SendAttempt) -> SendAttempt:
-        """See :meth:`Store.looked`."""
-        with self._lock:
-            row = self._same(attempt, {AttemptState.UNKNOWN})
-            if row is not None and row.looks == attempt.looks:
-                return self._put(replace(row, looks=row.looks + 1))
-            return self._attempts[attempt.message_id, attempt.part]
-
-    def bound_ids(self, instance_name: str, *, since_ms: int) -> set[str]:
-        """See :meth:`Store.bound_ids`."""
-        with self._lock:
-            own = [row for row in self._attempts.values() if row.instance_name == instance_name]
-        return {row.provider_message_id for row in own if row.provider_message_id and row.started_at_ms >= since_ms}
+            before = (MessageStatus.PENDING, MessageStatus.SENT)
+            moved = self._move(attempt.message_id, before, MessageStatus.FAILED, writes.error_text(code, text))
+            row = self._messages.get(attempt.message_id)
+            known = self._attempts.get((attempt.message_id, attempt.part))
+            if row is not None and row.status == MessageStatus.FAILED and known is not None:
+                self._put(replace(known, state=AttemptState.DEAD, provider_message_id=provider_message_id, reason=code))
+        if moved:
+            announcements.failed(self, attempt.message_id, code=code)
+        return moved
 
     def mark_sent(self, message_id: str, *, provider_message_id: str | None) -> bool:
         """See :meth:`Store.mark_sent`."""
         with self._lock:
-            row = self._messages.get(message_id)
-            if row is None:
-                return False
-            provider_id = self._free_id(row, provider_message_id)
-            if row.status in SENT_STATUSES:
-                self._messages[message_id] = replace(row, message_id=row.message_id or provider_id)
-                return False
-            sent = MessageStatus.SENT
-            provider_id = provider_id or row.message_id
-            changed = replace(row, status=sent, evolution_status=sent, message_id=provider_id, error_message="")
-            self._messages[message_id] = changed
-            return True
+            moved = self._sent(message_id, provider_message_id)
+        if moved:
+            self._announce_sent(message_id, provider_message_id)
+        return moved
 
     def mark_failed(self, message_id: str, *, code: str, text: str) -> bool:
         """See :meth:`Store.mark_failed`."""
-        return self._move(message_id, MessageStatus.PENDING, MessageStatus.FAILED, writes.error_text(code, text))
+        before = (MessageStatus.PENDING,)
+        moved = self._move(message_id, before, MessageStatus.FAILED, writes.error_text(code, text))
+        if moved:
+            announcements.failed(self, message_id, code=code)
+        return moved
+
+    def advance(self, message_id: str, status: MessageStatus) -> bool:
+        """See :meth:`Store.advance`."""
+        with self._lock:
+            row = self._messages.get(message_id)
+            if row is None or row.status not in writes.advances_from(status):
+                return False
+            self._messages[message_id] = replace(row, status=status, evolution_status=status)
+            return True
 
     def mark_pending(self, message_id: str) -> bool:
         """See :meth:`Store.mark_pending`."""
         with self._lock:
-            if not self._move(message_id, MessageStatus.FAILED, MessageStatus.PENDING, ""):
+            if not self._move(message_id, (MessageStatus.FAILED,), MessageStatus.PENDING, ""):
                 return False
             for attempt in self.attempts(message_id):
                 if attempt.state is AttemptState.DEAD:
@@ -230,7 +214,9 @@ class MemoryStore:
             if row is None or not writes.is_storable(url):
                 return False
             self._conversations[conversation_id] = replace(row, profile_pic_url=url)
-            return True
+        if row.profile_pic_url != url:
+            announcements.picture(self, conversation_id)
+        return True
 
     def merge_group(self, conversation_id: str, info: GroupInfo) -> bool:
         """See :meth:`Store.merge_group`."""
@@ -238,24 +224,39 @@ class MemoryStore:
             row = self._conversations.get(conversation_id)
             if row is None or row.conversation_type != ConversationType.GROUP:
                 return False
-            self._conversations[conversation_id] = replace(row, **writes.group_changes(row, info))
-            return True
+            changes = writes.group_changes(row, info)
+            self._conversations[conversation_id] = replace(row, **changes)
+        if changes:
+            announcements.group(self, conversation_id)
+        return True
+
+    def close_thread_connections(self) -> None:
+        """See :meth:`Store.close_thread_connections`; there are none."""
 
     def close_stale_connections(self) -> None:
         """See :meth:`Store.close_stale_connections`; there are none."""
 
-    def _put(self, attempt: SendAttempt) -> SendAttempt:
-        self._attempts[attempt.message_id, attempt.part] = attempt
-        return attempt
+    def _announce_sent(self, message_id: str, provider_id: str | None, instance_name: str | None = None) -> None:
+        announcements.sent(self, message_id, provider_message_id=provider_id, instance_name=instance_name)
 
-    def _same(self, attempt: SendAttempt, states: Collection[AttemptState]) -> SendAttempt | None:
-        row = self._attempts.get((attempt.message_id, attempt.part))
-        return row if row is not None and row.number == attempt.number and row.state in states else None
+    def _sent(self, message_id: str, provider_message_id: str | None) -> bool:
+        row = self._messages.get(message_id)
+        if row is None:
+            return False
+        provider_id = self._free_id(row, provider_message_id)
+        if row.status in SENT_STATUSES:
+            self._messages[message_id] = replace(row, message_id=row.message_id or provider_id)
+            return False
+        sent = MessageStatus.SENT
+        provider_id = provider_id or row.message_id
+        changed = replace(row, status=sent, evolution_status=sent, message_id=provider_id, error_message="")
+        self._messages[message_id] = changed
+        return True
 
-    def _move(self, message_id: str, before: MessageStatus, after: MessageStatus, error: str) -> bool:
+    def _move(self, message_id: str, before: Collection[MessageStatus], after: MessageStatus, error: str) -> bool:
         with self._lock:
             row = self._messages.get(message_id)
-            if row is None or row.status != before:
+            if row is None or row.status not in before:
                 return False
             self._messages[message_id] = replace(row, status=after, error_message=error)
             return True

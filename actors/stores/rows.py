@@ -10,8 +10,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from actors.domain import ChatMessage, Conversation, ConversationType, Instance, Media, MediaKind, MessageStatus, Quote
+from actors.domain import (
+    ChatMessage,
+    Conversation,
+    ConversationType,
+    Instance,
+    KnownMessage,
+    Media,
+    MediaKind,
+    MessageStatus,
+    Quote,
+    Route,
+)
 from actors.errors import Permanent
+from actors.stores.extras import to_extra
 from actors.stores.file_names import file_name
 
 logger = logging.getLogger(__name__)
@@ -27,7 +39,7 @@ BACKEND_OF = {"evolution": "evolution", "meta_cloud": "whatsapp_cloud"}
 class InstanceRow:
     """A connected number. ``evolution_instance_name`` is its name on the wire where it differs.
 
-    ``integration_type`` empty leaves the gateway to ``CHAT_GATEWAY``.
+    ``integration_type`` empty leaves the gateway to ``CHAT_GATEWAY``. ``pace`` overrides numbers of ``actors.pace``.
     """
 
     instance_name: str
@@ -39,6 +51,7 @@ class InstanceRow:
     phone_number_id: str | None = None
     access_token: str | None = field(default=None, repr=False)
     is_active: bool = True
+    pace: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +72,8 @@ class ConversationRow:
 class MessageRow:
     """A chat message. ``message_id`` is the provider's id, as the adopting product calls it.
 
-    Of ``metadata`` are read: flow_prefer_instance_name, reply_to, mentions, mention_everyone, attachment_urls.
+    Of ``metadata`` are read: flow_prefer_instance_name, reply_to, mentions, mention_everyone, attachment_urls, and what
+    ``extras`` reads.
     """
 
     id: str
@@ -92,6 +106,11 @@ class AttachmentRow:
 Row = InstanceRow | ConversationRow | MessageRow | AttachmentRow
 
 
+def to_known(row: MessageRow, route: Route) -> KnownMessage:
+    """What is known of a row without its content."""
+    return KnownMessage(route=route, status=row.status, provider_message_id=row.message_id or None)
+
+
 def to_chat_message(
     message: MessageRow, conversation: ConversationRow, attachments: Iterable[AttachmentRow], quoted: MessageRow | None
 ) -> ChatMessage:
@@ -104,28 +123,29 @@ def to_chat_message(
         raise Permanent(f"message {message.id} is not outgoing; nothing was sent", code="not_outgoing")
     if message.is_deleted:
         raise Permanent(f"message {message.id} was deleted before it was sent", code="message_deleted")
+    metadata = _table(message.metadata)
     files = list(attachments)
     thread = to_conversation(conversation)
     is_group = thread.conversation_type is ConversationType.GROUP
-    announced = message.metadata.get("attachment_urls")
     quote = to_quote(quoted, is_group=is_group)
-    if quote is None and reply_target(message.metadata):
+    if quote is None and reply_target(metadata):
         # A reply without its quote still says what its author wanted to say.
         logger.warning("message.quote_dropped", extra={"chat_message_id": message.id})
     return ChatMessage(
         id=message.id,
         conversation_id=message.conversation_id,
         tenant_id=conversation.tenant_id,
-        instance_name=preferred_instance(message.metadata, conversation.instance_name),
+        instance_name=preferred_instance(metadata, conversation.instance_name),
         conversation_type=thread.conversation_type,
         recipient_address=thread.recipient_address,
         text=message.content,
         # A file without a URL is announced but not there, so the message is not sent without it.
         media=tuple(to_media(row) for row in files if row.short_url or row.file_url),
-        announced_media=max(len(announced) if isinstance(announced, list) else 0, len(files)),
+        extra=to_extra(metadata, owner=f"message {message.id}"),
+        announced_media=max(_announced(metadata), len(files)),
         quote=quote,
-        mentions=to_mentions(message.metadata.get("mentions")) if is_group else (),
-        mention_everyone=is_group and message.metadata.get("mention_everyone") is True,
+        mentions=to_mentions(metadata.get("mentions")) if is_group else (),
+        mention_everyone=is_group and metadata.get("mention_everyone") is True,
         status=_member(MessageStatus, message.status, what="status", owner=f"message {message.id}"),
         provider_message_id=message.message_id or None,
         is_internal=message.is_internal,
@@ -137,9 +157,16 @@ def to_conversation(row: ConversationRow) -> Conversation:
     """The thread as the fetches see it.
 
     Raises:
-        Permanent: ``bad_row``: its type is none that is known.
+        Permanent: ``bad_row``: its type is none that is known, or its group's metadata is no table.
     """
     kind = _member(ConversationType, row.conversation_type, what="conversation_type", owner=f"conversation {row.id}")
+    if kind is ConversationType.GROUP and not isinstance(row.group_metadata, dict):
+        # Who it goes to stands in there.
+        found = type(row.group_metadata).__name__
+        text = (
+            f"conversation {row.id} has a group_metadata that is no table (JSON object) but a {found}; correct the row"
+        )
+        raise Permanent(text, code="bad_row")
     group_id = row.group_metadata.get("group_id") if kind is ConversationType.GROUP else None
     return Conversation(
         id=row.id,
@@ -157,6 +184,8 @@ def to_instance(row: InstanceRow) -> Instance:
     is_cloud = backend == "whatsapp_cloud"
     return Instance(
         name=row.evolution_instance_name or row.instance_name,
+        aliases=tuple(name for name in _names(row) if name),
+        pace=row.pace,
         tenant_id=row.tenant_id,
         backend=backend,
         # An Evolution URL on a Cloud row is a leftover of an earlier integration.
@@ -169,7 +198,7 @@ def to_instance(row: InstanceRow) -> Instance:
 
 def preferred_instance(metadata: Mapping[str, Any], conversation_instance: str | None) -> str | None:
     """Name that a message wants to leave from: its own preference, then its conversation's."""
-    return str(metadata.get("flow_prefer_instance_name") or conversation_instance or "") or None
+    return str(_table(metadata).get("flow_prefer_instance_name") or conversation_instance or "") or None
 
 
 def find_instance(
@@ -209,7 +238,7 @@ def to_media(row: AttachmentRow) -> Media:
 
 def reply_target(metadata: Mapping[str, Any]) -> str | None:
     """Id of the chat message that this one answers."""
-    return str(metadata.get("reply_to") or "") or None
+    return str(_table(metadata).get("reply_to") or "") or None
 
 
 def to_quote(row: MessageRow | None, *, is_group: bool) -> Quote | None:
@@ -219,7 +248,9 @@ def to_quote(row: MessageRow | None, *, is_group: bool) -> Quote | None:
     from_me = row.direction == OUTGOING
     author = to_mentions([row.sender_phone]) if is_group and not from_me else ()
     participant = None if not author else author[0] if "@" in author[0] else f"{author[0]}@s.whatsapp.net"
-    return Quote(provider_message_id=row.message_id, from_me=from_me, participant=participant)
+    # What was taken back is not said again.
+    text = "" if row.is_deleted else row.content
+    return Quote(provider_message_id=row.message_id, from_me=from_me, participant=participant, text=text)
 
 
 def to_mentions(value: Any) -> tuple[str, ...]:
@@ -232,6 +263,16 @@ def to_mentions(value: Any) -> tuple[str, ...]:
         if digits and (text.endswith("@lid") or "@" not in text):
             found[f"{digits}@lid" if text.endswith("@lid") else digits] = None
     return tuple(found)
+
+
+def _announced(metadata: Mapping[str, Any]) -> int:
+    urls = metadata.get("attachment_urls")
+    return len(urls) if isinstance(urls, list) else 0
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    """What a JSON column holds when it is an object, nothing otherwise."""
+    return value if isinstance(value, dict) else {}
 
 
 def _member(kind: type[E], value: str, *, what: str, owner: str) -> E:

@@ -6,10 +6,10 @@ threads and processes of one machine (WAL, on a local disk); the schema is made 
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.domain import (
     AttemptState,
@@ -18,13 +18,16 @@ from actors.domain import (
     ConversationType,
     GroupInfo,
     Instance,
+    KnownMessage,
+    MessageStatus,
     Receipt,
     Route,
     SendAttempt,
 )
-from actors.errors import NotFound, SettingsError
-from actors.stores import rows, sqlite_schema, writes
+from actors.errors import SettingsError
+from actors.stores import announcements, rows, sqlite_schema, writes
 from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow, Row
+from actors.stores.sqlite_attempts import AttemptRows, one
 from actors.stores.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
@@ -32,13 +35,14 @@ if TYPE_CHECKING:
 
 
 @writes.translates(sqlite3.OperationalError)
-class SqliteStore:
+class SqliteStore(AttemptRows):
     """Chat state in one file."""
 
     name = "sqlite"
+    databases = ()
 
     def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path)
+        super().__init__(SqliteFile(path))
 
     def add(self, *seeds: Row) -> None:
         """Put rows in, replacing a message or conversation of the same id; all of them or none."""
@@ -49,12 +53,12 @@ class SqliteStore:
     def message(self, message_id: str) -> MessageRow:
         """The row as it is now."""
         found = self._all("SELECT * FROM message WHERE id = ?", message_id)
-        return sqlite_schema.to_row(MessageRow, _one(found, f"message {message_id!r}"))
+        return sqlite_schema.to_row(MessageRow, one(found, f"message {message_id!r}"))
 
     def conversation(self, conversation_id: str) -> ConversationRow:
         """The row as it is now."""
         found = self._all("SELECT * FROM conversation WHERE id = ?", conversation_id)
-        return sqlite_schema.to_row(ConversationRow, _one(found, f"conversation {conversation_id!r}"))
+        return sqlite_schema.to_row(ConversationRow, one(found, f"conversation {conversation_id!r}"))
 
     def route(self, message_id: str) -> Route | None:
         """See :meth:`Store.route`."""
@@ -97,86 +101,87 @@ class SqliteStore:
         """See :meth:`Store.load_conversation`."""
         return rows.to_conversation(self.conversation(conversation_id))
 
+    def conversation_routes(self, conversation_ids: Sequence[str]) -> dict[str, Route]:
+        """See :meth:`Store.conversation_routes`."""
+        return {id_: route for id_ in conversation_ids if (route := self.conversation_route(id_))}
+
+    def known_messages(self, message_ids: Sequence[str]) -> dict[str, KnownMessage]:
+        """See :meth:`Store.known_messages`."""
+        asked = json.dumps(list(message_ids))
+        found = self._all("SELECT * FROM message WHERE id IN (SELECT value FROM json_each(?))", asked)
+        known = [(sqlite_schema.to_row(MessageRow, row), self.route(row["id"])) for row in found]
+        return {row.id: rows.to_known(row, route) for row, route in known if route}
+
+    def instances(self, *, limit: int, after: str | None = None) -> tuple[list[Instance], str | None]:
+        """See :meth:`Store.instances`."""
+        found = self._all(
+            "SELECT rowid AS place, * FROM instance WHERE is_active AND rowid > ? ORDER BY rowid LIMIT ?",
+            *(int(after or 0), limit),
+        )
+        known = [rows.to_instance(sqlite_schema.to_row(InstanceRow, row)) for row in found]
+        return known, str(found[-1]["place"]) if len(found) == limit else None
+
     def load_instance(self, name: str | None, *, tenant_id: str | None, use_fallback: bool = False) -> Instance | None:
         """See :meth:`Store.load_instance`."""
         found = self._all("SELECT * FROM instance WHERE is_active AND (tenant_id IS ? OR tenant_id IS NULL)", tenant_id)
         known = [sqlite_schema.to_row(InstanceRow, row) for row in found]
         return rows.find_instance(known, name, tenant_id=tenant_id, use_fallback=use_fallback)
 
-    def attempts(self, message_id: str) -> list[SendAttempt]:
-        """See :meth:`Store.attempts`."""
-        found = self._all("SELECT * FROM send_attempt WHERE message_id = ? ORDER BY part", message_id)
-        return [sqlite_schema.to_attempt(row) for row in found]
-
-    def claim(
-        self, message_id: str, part: int, *, instance_name: str, now_ms: int, deadline_at_ms: int
+    def record_sent(
+        self, attempt: SendAttempt, receipt: Receipt, *, first: SendAttempt | None = None
     ) -> SendAttempt | None:
-        """See :meth:`Store.claim`; one statement."""
-        found = self._all(
-            "INSERT INTO send_attempt (message_id, part, state, number, instance_name, started_at_ms, deadline_at_ms)"
-            " VALUES (?, ?, 'sending', 1, ?, ?, ?) ON CONFLICT (message_id, part) DO UPDATE SET state = 'sending',"
-            " number = number + 1, instance_name = excluded.instance_name, started_at_ms = excluded.started_at_ms,"
-            " deadline_at_ms = excluded.deadline_at_ms, looks = 0, provider_message_id = NULL, reason = NULL"
-            " WHERE state = 'retryable' RETURNING *",
-            *(message_id, part, instance_name, now_ms, deadline_at_ms),
-        )
-        return sqlite_schema.to_attempt(found[0]) if found else None
-
-    def reclaim(self, attempt: SendAttempt, *, now_ms: int) -> SendAttempt | None:
-        """See :meth:`Store.reclaim`."""
-        found = self._all(
-            "UPDATE send_attempt SET state = 'sending', number = number + 1, looks = 0, started_at_ms = ?, reason = NULL"
-            " WHERE message_id = ? AND part = ? AND number = ? AND looks = ? AND state = 'unknown' RETURNING *",
-            *(now_ms, attempt.message_id, attempt.part, attempt.number, attempt.looks),
-        )
-        return sqlite_schema.to_attempt(found[0]) if found else None
-
-    def settle(
-        self, attempt: SendAttempt, state: AttemptState, *, receipt: Receipt | None = None, reason: str | None = None
-    ) -> bool:
-        """See :meth:`Store.settle`."""
-        before = writes.settles_from(state)
-        provider_id = receipt.provider_message_id if receipt and state is AttemptState.ACCEPTED else None
-        try:
-            return self._settled(attempt, before, state, provider_id, reason)
-        except sqlite3.IntegrityError:
-            writes.note_duplicate_id(message_id=attempt.message_id, instance=attempt.instance_name)
-            return self._settled(attempt, before, state, None, writes.DUPLICATE_ID)
-
-    def looked(self, attempt: SendAttempt) -> SendAttempt:
-        """See :meth:`Store.looked`."""
-        with self._file.writing() as connection:
-            key = (attempt.message_id, attempt.part)
-            connection.execute(
-                "UPDATE send_attempt SET looks = looks + 1"
-                " WHERE message_id = ? AND part = ? AND number = ? AND looks = ? AND state = 'unknown'",
-                (*key, attempt.number, attempt.looks),
+        """See :meth:`Store.record_sent`."""
+        with self._file.writing():
+            accepted = self.settle(attempt, AttemptState.ACCEPTED, receipt=receipt)
+            if accepted is None:
+                return None
+            provider_id = writes.row_id(accepted, first)
+            moved = self._recorded(attempt.message_id, provider_id)
+        if moved:
+            announcements.sent(
+                self, attempt.message_id, provider_message_id=provider_id, instance_name=accepted.instance_name
             )
-            found = connection.execute("SELECT * FROM send_attempt WHERE message_id = ? AND part = ?", key).fetchall()
-        return sqlite_schema.to_attempt(_one(found, f"attempt {attempt.message_id}:{attempt.part}"))
+        return accepted
 
-    def bound_ids(self, instance_name: str, *, since_ms: int) -> set[str]:
-        """See :meth:`Store.bound_ids`."""
-        found = self._all(
-            "SELECT provider_message_id AS id FROM send_attempt"
-            " WHERE instance_name = ? AND started_at_ms >= ? AND provider_message_id IS NOT NULL",
-            *(instance_name, since_ms),
-        )
-        return {row["id"] for row in found}
+    def record_failed(self, attempt: SendAttempt, *, provider_message_id: str, code: str, text: str) -> bool:
+        """See :meth:`Store.record_failed`."""
+        with self._file.writing() as connection:
+            moved = connection.execute(
+                "UPDATE message SET status = 'failed', error_message = ? WHERE id = ? AND status IN ('pending', 'sent')",
+                (writes.error_text(code, text), attempt.message_id),
+            ).rowcount
+            connection.execute(
+                "UPDATE send_attempt SET state = 'dead', provider_message_id = ?, reason = ? WHERE message_id = ?"
+                " AND part = ? AND EXISTS (SELECT * FROM message WHERE id = ? AND status = 'failed')",
+                (provider_message_id, code, attempt.message_id, attempt.part, attempt.message_id),
+            )
+        if moved:
+            announcements.failed(self, attempt.message_id, code=code)
+        return bool(moved)
 
     def mark_sent(self, message_id: str, *, provider_message_id: str | None) -> bool:
         """See :meth:`Store.mark_sent`."""
-        try:
-            return self._sent(message_id, provider_message_id)
-        except sqlite3.IntegrityError:
-            writes.note_taken_id(message_id=message_id)
-            return self._sent(message_id, None)
+        moved = self._recorded(message_id, provider_message_id)
+        if moved:
+            announcements.sent(self, message_id, provider_message_id=provider_message_id)
+        return moved
 
     def mark_failed(self, message_id: str, *, code: str, text: str) -> bool:
         """See :meth:`Store.mark_failed`."""
-        return self._changed(
+        moved = self._changed(
             "UPDATE message SET status = 'failed', error_message = ? WHERE id = ? AND status = 'pending'",
             *(writes.error_text(code, text), message_id),
+        )
+        if moved:
+            announcements.failed(self, message_id, code=code)
+        return moved
+
+    def advance(self, message_id: str, status: MessageStatus) -> bool:
+        """See :meth:`Store.advance`."""
+        return self._changed(
+            "UPDATE message SET status = ?, evolution_status = ? WHERE id = ?"
+            " AND status IN (SELECT value FROM json_each(?))",
+            *(status, status, message_id, json.dumps(sorted(writes.advances_from(status)))),
         )
 
     def mark_pending(self, message_id: str) -> bool:
@@ -215,9 +220,15 @@ class SqliteStore:
 
     def save_picture(self, conversation_id: str, url: str) -> bool:
         """See :meth:`Store.save_picture`."""
-        return writes.is_storable(url) and self._changed(
-            "UPDATE conversation SET profile_pic_url = ? WHERE id = ?", url, conversation_id
-        )
+        if not writes.is_storable(url):
+            return False
+        if self._changed(
+            "UPDATE conversation SET profile_pic_url = ? WHERE id = ? AND profile_pic_url IS NOT ?",
+            *(url, conversation_id, url),
+        ):
+            announcements.picture(self, conversation_id)
+            return True
+        return self.conversation_route(conversation_id) is not None
 
     def merge_group(self, conversation_id: str, info: GroupInfo) -> bool:
         """See :meth:`Store.merge_group`."""
@@ -226,9 +237,16 @@ class SqliteStore:
             if not found or found[0]["conversation_type"] != ConversationType.GROUP:
                 return False
             before = sqlite_schema.to_row(ConversationRow, found[0])
-            after = replace(before, **writes.group_changes(before, info))
-            connection.execute(sqlite_schema.INSERTS[ConversationRow], sqlite_schema.to_columns(after))
+            changes = writes.group_changes(before, info)
+            if changes:
+                after = replace(before, **changes)
+                connection.execute(sqlite_schema.INSERTS[ConversationRow], sqlite_schema.to_columns(after))
+        if changes:
+            announcements.group(self, conversation_id)
         return True
+
+    def close_thread_connections(self) -> None:
+        """See :meth:`Store.close_thread_connections`; the one connection is no thread's."""
 
     def close_stale_connections(self) -> None:
         """See :meth:`Store.close_stale_connections`; the one connection does not go stale."""
@@ -237,28 +255,12 @@ class SqliteStore:
         """Give the file back; the next call opens it again."""
         self._file.close()
 
-    def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        with self._file.open() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    def _changed(self, sql: str, *values: Any) -> bool:
-        with self._file.open() as connection:
-            return connection.execute(sql, values).rowcount > 0
-
-    def _settled(
-        self,
-        attempt: SendAttempt,
-        before: Collection[AttemptState],
-        state: AttemptState,
-        provider_id: str | None,
-        reason: str | None,
-    ) -> bool:
-        return self._changed(
-            "UPDATE send_attempt SET state = ?, provider_message_id = ?, reason = ? WHERE message_id = ? AND part = ?"
-            " AND number = ? AND state IN (SELECT value FROM json_each(?))",
-            *(state, provider_id, reason, attempt.message_id, attempt.part, attempt.number),
-            json.dumps(sorted(before)),
-        )
+    def _recorded(self, message_id: str, provider_id: str | None) -> bool:
+        try:
+            return self._sent(message_id, provider_id)
+        except sqlite3.IntegrityError:
+            writes.note_taken_id(message_id=message_id)
+            return self._sent(message_id, None)
 
     def _sent(self, message_id: str, provider_id: str | None) -> bool:
         moved = self._changed(
@@ -273,12 +275,6 @@ class SqliteStore:
                 *(provider_id, message_id),
             )
         return moved
-
-
-def _one(found: list[sqlite3.Row], what: str) -> sqlite3.Row:
-    if not found:
-        raise NotFound(f"{what} does not exist (any more)")
-    return found[0]
 
 
 def make_store(settings: "Settings") -> SqliteStore:

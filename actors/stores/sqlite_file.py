@@ -25,6 +25,7 @@ class SqliteFile:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
+        self._in_block = False
         self._inherited: list[sqlite3.Connection | None] = []
 
     @contextmanager
@@ -35,22 +36,28 @@ class SqliteFile:
                 # A forked child must neither use nor close what its parent has open (sqlite.org/howtocorrupt.html).
                 self._inherited.append(self._connection)
                 self._connection, self._pid = _connect(self._path), os.getpid()
-            if self._connection.in_transaction:
+            if self._connection.in_transaction and not self._in_block:
                 # A time limit may strike anywhere, also between a BEGIN and the block that would have ended it.
                 self._connection.execute("ROLLBACK")
             yield self._connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The same inside a transaction that holds the write lock from its start."""
+        """The same inside a transaction that holds the write lock from its start; a block inside another is part of it."""
         with self.open() as connection:
+            if self._in_block:
+                yield connection
+                return
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._in_block = True
                 yield connection
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._in_block = False
             connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -75,7 +82,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     if version < sqlite_schema.VERSION:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in sqlite_schema.STATEMENTS:
+        upgrades = [one for old, steps in sqlite_schema.UPGRADES.items() if 0 < version <= old for one in steps]
+        for statement in (*upgrades, *sqlite_schema.STATEMENTS):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {sqlite_schema.VERSION}")
         connection.execute("COMMIT")

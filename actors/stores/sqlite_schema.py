@@ -14,7 +14,9 @@ from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, Mess
 R = TypeVar("R", MessageRow, ConversationRow, InstanceRow, AttachmentRow)
 
 #: ``PRAGMA user_version`` of a file that these statements made.
-VERSION = 1
+VERSION = 3
+_OPTIONS = """CREATE TABLE IF NOT EXISTS send_options (
+    message_id TEXT PRIMARY KEY, use_fallback INTEGER NOT NULL, bulk INTEGER NOT NULL) WITHOUT ROWID"""
 #: Each may run again on a file that has it.
 STATEMENTS = (
     """CREATE TABLE IF NOT EXISTS conversation (
@@ -37,22 +39,37 @@ STATEMENTS = (
     """CREATE TABLE IF NOT EXISTS instance (
         instance_name TEXT NOT NULL, tenant_id TEXT, evolution_instance_name TEXT NOT NULL,
         integration_type TEXT NOT NULL, api_url TEXT, api_key TEXT, phone_number_id TEXT, access_token TEXT,
-        is_active INTEGER NOT NULL)""",
+        is_active INTEGER NOT NULL, pace TEXT NOT NULL DEFAULT '{}')""",
     """CREATE TABLE IF NOT EXISTS send_attempt (
         message_id TEXT NOT NULL, part INTEGER NOT NULL, state TEXT NOT NULL, number INTEGER NOT NULL,
         instance_name TEXT NOT NULL, started_at_ms INTEGER NOT NULL, deadline_at_ms INTEGER NOT NULL,
-        looks INTEGER NOT NULL DEFAULT 0, provider_message_id TEXT, reason TEXT, PRIMARY KEY (message_id, part))""",
+        looks INTEGER NOT NULL DEFAULT 0, resends INTEGER NOT NULL DEFAULT 0, fingerprint TEXT NOT NULL DEFAULT '',
+        provider_message_id TEXT, reason TEXT, PRIMARY KEY (message_id, part))""",
     """CREATE UNIQUE INDEX IF NOT EXISTS attempt_provider_id
         ON send_attempt (instance_name, provider_message_id) WHERE provider_message_id IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS attempt_started ON send_attempt (instance_name, started_at_ms)""",
+    _OPTIONS,
 )
+#: What a file of an older version lacks, by that version; run before the statements above.
+UPGRADES = {
+    1: (
+        "ALTER TABLE send_attempt ADD COLUMN resends INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE send_attempt ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''",
+    ),
+    2: (
+        _OPTIONS,
+        "CREATE TABLE IF NOT EXISTS fallback_allowed (message_id TEXT PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO send_options SELECT message_id, 1, 0 FROM fallback_allowed",
+        "DROP TABLE fallback_allowed",
+    ),
+}
 _TABLES: dict[type[Row], str] = {
     MessageRow: "message",
     ConversationRow: "conversation",
     InstanceRow: "instance",
     AttachmentRow: "attachment",
 }
-_JSON = {"metadata", "group_metadata"}
+_JSON = {"metadata", "group_metadata", "pace"}
 _TRUTH = {"is_internal", "is_deleted", "is_active"}
 
 
@@ -62,6 +79,17 @@ def _insert(kind: type[Row]) -> str:
     return f"INSERT OR REPLACE INTO {_TABLES[kind]} ({', '.join(names)}) VALUES ({values})"  # noqa: S608  # our own names
 
 
+_ATTEMPT = [field.name for field in fields(SendAttempt)]
+#: Does nothing where the part has a row.
+INSERT_ATTEMPT = (
+    f"INSERT INTO send_attempt ({', '.join(_ATTEMPT)}) VALUES ({', '.join(f':{name}' for name in _ATTEMPT)})"  # noqa: S608
+    " ON CONFLICT (message_id, part) DO NOTHING"
+)
+#: Writes the whole row of a part.
+UPDATE_ATTEMPT = (
+    f"UPDATE send_attempt SET {', '.join(f'{name} = :{name}' for name in _ATTEMPT)}"  # noqa: S608
+    " WHERE message_id = :message_id AND part = :part"
+)
 INSERTS = {kind: _insert(kind) for kind in _TABLES}
 
 
@@ -74,6 +102,11 @@ def to_columns(row: Row) -> dict[str, Any]:
 def to_row(kind: type[R], columns: sqlite3.Row) -> R:
     """The row that ``SELECT *`` gave."""
     return kind(**{name: _value(name, columns[name]) for name in (field.name for field in fields(kind))})
+
+
+def attempt_columns(attempt: SendAttempt) -> dict[str, Any]:
+    """Values for :data:`INSERT_ATTEMPT` and :data:`UPDATE_ATTEMPT`."""
+    return {name: getattr(attempt, name) for name in _ATTEMPT}
 
 
 def to_attempt(columns: sqlite3.Row) -> SendAttempt:

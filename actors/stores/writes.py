@@ -5,13 +5,15 @@ Every store turns these into its own conditional statements.
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar
 
-from actors.domain import AttemptState, GroupInfo
-from actors.errors import Transient
+from actors.domain import AttemptState, GroupInfo, MessageStatus, Receipt, SendAttempt, SendOptions
+from actors.errors import DeliveryUnknown, Transient
 from actors.stores.rows import ConversationRow
+from middleware.scrub import hide
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +26,28 @@ SETTLES_FROM = {
     AttemptState.UNKNOWN: frozenset({AttemptState.SENDING}),
     AttemptState.DEAD: frozenset({AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.RETRYABLE}),
 }
+#: States from which a part may be claimed again; whoever claims says in which of them it found the row.
+CLAIMED_FROM = frozenset({AttemptState.RETRYABLE, AttemptState.UNKNOWN})
+#: States that a provider's own word overrules: it has the message.
+BOUND_FROM = frozenset({AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.RETRYABLE})
+#: Status of a row → those from which a provider's status may move it there.
+ADVANCES_FROM = {
+    MessageStatus.DELIVERED: frozenset({MessageStatus.SENT}),
+    MessageStatus.SEEN: frozenset({MessageStatus.SENT, MessageStatus.DELIVERED}),
+}
 #: Reason of an accepted attempt whose provider id is already bound to another one.
 DUPLICATE_ID = "duplicate_provider_id"
 #: Limits of a usual host's columns, in characters.
 URL_CHARS = 500
 NAME_CHARS = 255
 ERROR_CHARS = 500
+
+
+def joined(before: SendOptions | None, now: SendOptions) -> SendOptions:
+    """What is allowed after both: nothing is taken back."""
+    if before is None:
+        return now
+    return SendOptions(use_fallback=before.use_fallback or now.use_fallback, bulk=before.bulk or now.bulk)
 
 
 def settles_from(state: AttemptState) -> frozenset[AttemptState]:
@@ -43,9 +61,58 @@ def settles_from(state: AttemptState) -> frozenset[AttemptState]:
     return SETTLES_FROM[state]
 
 
+def settled(
+    attempt: SendAttempt, state: AttemptState, *, receipt: Receipt | None = None, reason: str | None = None
+) -> SendAttempt:
+    """The row after ``attempt`` was settled; only what is accepted has a provider id.
+
+    Raises:
+        ValueError: nothing is ever settled as ``sending``.
+    """
+    settles_from(state)
+    provider_id = receipt.provider_message_id if receipt and state is AttemptState.ACCEPTED else None
+    reason = reason[:ERROR_CHARS] if reason else None
+    return replace(attempt, state=state, provider_message_id=provider_id, reason=reason)
+
+
+def row_id(accepted: SendAttempt, first: SendAttempt | None) -> str | None:
+    """Provider id of a chat message's row: the first part carries the caption and is what a reply quotes."""
+    return (first or accepted).provider_message_id
+
+
+def may_be_bound(row: SendAttempt, provider_message_id: str) -> bool:
+    """Whether a provider that says "this part has this id" says something that the row does not know. See ``Store.bind``."""
+    if row.state is AttemptState.ACCEPTED:
+        return row.provider_message_id is None and row.reason != DUPLICATE_ID
+    if row.state is AttemptState.DEAD:
+        return row.reason == DeliveryUnknown.code or row.provider_message_id == provider_message_id
+    # One that it refused before and a person sends again keeps its old id: what is said of that is not of the new send.
+    return row.state in BOUND_FROM and row.provider_message_id is None
+
+
+def is_unaccounted(row: SendAttempt) -> bool:
+    """Whether a provider id that nobody knows may belong to the row. See ``Store.unaccounted``."""
+    if row.state is AttemptState.ACCEPTED:
+        return row.provider_message_id is None and row.reason != DUPLICATE_ID
+    if row.state is AttemptState.DEAD:
+        return row.reason == DeliveryUnknown.code and row.provider_message_id is None
+    return row.state in (AttemptState.SENDING, AttemptState.UNKNOWN)
+
+
+def advances_from(status: MessageStatus) -> frozenset[MessageStatus]:
+    """Statuses that a provider's word moves to ``status``.
+
+    Raises:
+        ValueError: it is none that a row advances to.
+    """
+    if status not in ADVANCES_FROM:
+        raise ValueError(f"a row advances to {', '.join(ADVANCES_FROM)}; never to {status}")
+    return ADVANCES_FROM[status]
+
+
 def error_text(code: str, text: str) -> str:
-    """What the row shows of a failure."""
-    return f"{code}: {text}"[:ERROR_CHARS]
+    """What the row shows of a failure: at most 2 KB, without what looks like an address or a phone number."""
+    return hide(f"{code}: {text}")[:ERROR_CHARS]
 
 
 def is_storable(url: str | None) -> bool:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
 
 
 class Command(BaseCommand):  # type: ignore[misc]  # Django brings no types
@@ -23,7 +24,12 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django brings no types
         parser.add_argument("--settings")
         parser.add_argument("--pythonpath")
         _, arguments = parser.parse_known_args(argv[2:])
-        sys.exit(_main(arguments))
+        try:
+            code = _main(arguments)
+        finally:
+            # As Django's own commands do.
+            connections.close_all()
+        sys.exit(code)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """For ``call_command("chat", "stats", "--json")``."""
@@ -41,4 +47,4 @@ def _main(arguments: list[str]) -> int:
     # Late: the command line loads the broker, which "manage.py help" does not need.
     from actors.cli import main
 
-    return int(main(arguments))
+    return int(main(arguments, program="manage.py chat"))

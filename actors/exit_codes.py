@@ -4,6 +4,11 @@
 """
 
 from actors.errors import SettingsError, Transient
+from middleware.backup import CannotWrite
+from middleware.backup_cipher import BadKey
+from middleware.backup_file import BadBackup
+from middleware.backup_restore import RestoreStopped
+from middleware.brokers.redis.copies import RestoreUnderWay
 from middleware.brokers.redis.pin import BadRedisUrl
 from middleware.errors import ExitCode, QueueFull, QueueRefused, QueueUnavailable, Refusal
 
@@ -15,6 +20,11 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (QueueFull, ExitCode.UNAVAILABLE),
     (QueueRefused, ExitCode.UNAVAILABLE),
     (Transient, ExitCode.UNAVAILABLE),
+    (BadBackup, ExitCode.BAD_FILE),
+    (BadKey, ExitCode.BAD_FILE),
+    (CannotWrite, ExitCode.DISK),
+    (RestoreUnderWay, ExitCode.BUSY),
+    (RestoreStopped, ExitCode.UNAVAILABLE),
 )
 
 
