@@ -6,7 +6,6 @@ Loaded by pytest.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -16,9 +15,8 @@ import servers
 from middleware.brokers.redis.embedded import EmbeddedRedis
 
 #: Fixtures that stand in files of their own.
-pytest_plugins = ["sandbox_fixture", "process_world"]
+pytest_plugins = ["sandbox_fixture", "process_world", "host_fixture", "sentry_sink", "traced_line"]
 
-_TEST_REDIS = Path(os.environ["TEST_REDIS_BINARY"]) if "TEST_REDIS_BINARY" in os.environ else None
 
 # A developer's own settings must not decide what the suite sees, nor where its messages go.
 for _name in list(os.environ):
@@ -32,14 +30,14 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip (on a laptop) or fail (in CI) a test whose marker names a server that is not there."""
-    for server in ("redis", "postgres", "rabbitmq"):
+    for server in ("redis", "postgres", "rabbitmq", "browser"):
         if item.get_closest_marker(server) is not None:
             servers.require(server)
 
 
 @pytest.fixture(scope="session")
 def require() -> Callable[[str], None]:
-    """``require("redis" | "postgres" | "rabbitmq")``: skip on a laptop, fail in CI, when it is not there."""
+    """``require("redis" | "postgres" | "rabbitmq" | "browser")``: skip on a laptop, fail in CI, when it is not there."""
     return servers.require
 
 
@@ -50,7 +48,7 @@ def redis_server() -> Iterator[EmbeddedRedis]:
     ``TEST_REDIS_BINARY`` in the environment names another ``redis-server`` binary.
     """
     servers.require("redis")
-    with EmbeddedRedis(binary=_TEST_REDIS) as server:
+    with EmbeddedRedis(binary=servers.REDIS_BINARY) as server:
         yield server
 
 

@@ -66,7 +66,7 @@ class Boot(Middleware):
 
 broker = CarrierBroker(
     connect=lambda: kwargs_for_db(os.environ["CREW_REDIS"], 2),
-    options=lambda: CarrierOptions(namespace=os.environ["CREW_NAMESPACE"], lease_ms=2_000),
+    options=lambda: CarrierOptions(namespace=os.environ["CREW_NAMESPACE"], lease_ms=int(os.environ["CREW_LEASE_MS"])),
     middleware=[Boot()],
 )
 
@@ -83,6 +83,21 @@ def last(name, seconds):
     note(name)
 
 
+@dramatiq.actor(broker=broker, queue_name="work")
+def held(name):
+    note("begun", f"{name}:{os.getpid()}")
+    while not (HERE / "go").exists():
+        threading.Event().wait(0.02)
+    note("ended", f"{name}:{os.getpid()}")
+
+
+@dramatiq.actor(broker=broker, queue_name="work")
+def grow(name):
+    from middleware.worker_process import ask_for_another
+
+    note(name, f"{os.getpid()}:{ask_for_another()}")
+
+
 @dramatiq.actor(broker=broker, queue_name="other")
 def other(name):
     note(name)
@@ -96,6 +111,7 @@ class Crew:
     here: Path
     server: EmbeddedRedis
     broker: CarrierBroker
+    lease_ms: int
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def launch(self, **plan: object) -> "subprocess.Popen[bytes]":
@@ -114,21 +130,23 @@ class Crew:
             "PYTHONPATH": f"{ROOT}{os.pathsep}{self.here}",
             "CREW_REDIS": self.server.url(0),
             "CREW_NAMESPACE": self.broker.namespace,
+            "CREW_LEASE_MS": str(self.lease_ms),
         }
         with (self.here / "log").open("ab") as log:
             process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=self.here, stderr=log)
         self.processes.append(process)
         return process
 
-    def send(self, actor: str, *args: object, queue: str = "work") -> None:
+    def send(self, actor: str, *args: object, queue: str = "work", **options: object) -> None:
         """Send a message to one of the crew's actors."""
-        message = dramatiq.Message(queue_name=queue, actor_name=actor, args=args, kwargs={}, options={})
+        message = dramatiq.Message(queue_name=queue, actor_name=actor, args=args, kwargs={}, options=options)
         self.broker.enqueue(message)
 
     def notes(self, name: str) -> list[str]:
         """Lines that workers left under a name."""
         path = self.here / name
-        return path.read_text().split() if path.exists() else []
+        # The last one may still be being written.
+        return path.read_text().split("\n")[:-1] if path.exists() else []
 
     def alive(self) -> list[RosterEntry]:
         """Workers on the roster."""
@@ -153,17 +171,17 @@ class Crew:
 
 
 @contextlib.contextmanager
-def make_crew(here: Path, server: EmbeddedRedis) -> Iterator[Crew]:
+def make_crew(here: Path, server: EmbeddedRedis, *, lease_ms: int = 2_000) -> Iterator[Crew]:
     """A crew whose module stands in ``here``."""
     (here / "crew_work.py").write_text(MODULE)
     broker = CarrierBroker(
         connect=lambda: kwargs_for_db(server.url(0), 2),
-        options=lambda: CarrierOptions(namespace=f"crew:{here.name}", lease_ms=2_000),
+        options=lambda: CarrierOptions(namespace=f"crew:{here.name}", lease_ms=lease_ms),
         middleware=[],
     )
     broker.declare_queue("work")
     broker.declare_queue("other")
-    made = Crew(here, server, broker)
+    made = Crew(here, server, broker, lease_ms)
     try:
         yield made
     finally:

@@ -10,6 +10,7 @@ import pytest
 import servers
 from chatsite.databases import database as chatsite_database
 from contracts.django_world import database
+from django.db import connections
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,7 @@ def postgres_alias(django_db_setup: None, django_db_blocker: Any, postgres: serv
 def unblocked(django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
+        # A test may have had its server cut them: whoever opens the database next gets connections that work.
+        for connection in connections.all(initialized_only=True):
+            if connection.alias.startswith("world_"):
+                connection.close()

@@ -18,7 +18,12 @@ ROOTS = {"Described", "Snooze", "ChatError"}
 
 
 #: Errors of the carrier that no message meets: they end a process before it has one.
-STOPS = ("BadRedisUrl", "EmbeddedRedisFailed", "WrongDatabase")
+STOPS = (
+    "BadRedisUrl",
+    "EmbeddedRedisFailed",
+    "WrongDatabase",
+    *("BadBackup", "BadKey", "RestoreUnderWay", "RestoreStopped"),
+)
 
 
 @dataclass(frozen=True)
@@ -153,5 +158,5 @@ def _of_commands() -> set[str]:
 
 
 def _of_lua() -> set[str]:
-    scripts = (ROOT / "middleware" / "brokers" / "redis" / "lua").glob("*.lua")
-    return {reason for path in scripts for reason in re.findall(r'bury\(.*?, "(\w+)"', path.read_text())}
+    scripts = (ROOT / "middleware" / "brokers" / "redis" / "lua").rglob("*.lua")
+    return {reason for path in scripts for reason in re.findall(r'reason = "(\w+)"', path.read_text())}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import servers
 from sandbox_fixture import Sandbox
 
 import actors
@@ -103,12 +104,7 @@ def running(world: ProcessWorld, *command: str) -> Iterator[subprocess.Popen[byt
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        servers.end(process)
 
 
 def children(pid: int) -> list[int]:

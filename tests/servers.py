@@ -6,10 +6,13 @@
 import functools
 import os
 import secrets
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,8 +20,12 @@ from psycopg import sql
 
 from middleware.brokers.redis.embedded import EmbeddedRedisFailed, find_binary
 
+#: Another ``redis-server`` for the whole suite; None = the one that is found.
+REDIS_BINARY = Path(os.environ["TEST_REDIS_BINARY"]) if "TEST_REDIS_BINARY" in os.environ else None
 POSTGRES = {"host": "127.0.0.1", "port": 5432, "user": "postgres"}
 RABBITMQ = ("127.0.0.1", 5672)
+#: A browser and what drives it; of the system, never fetched.
+BROWSER = ("chromium", "chromedriver")
 RABBITMQ_URL = "amqp://guest:guest@127.0.0.1:5672/"
 
 
@@ -41,7 +48,7 @@ class PostgresDatabase:
 
 
 def require(server: str) -> None:
-    """Go on only when ``server`` (redis, postgres, rabbitmq) can be used.
+    """Go on only when ``server`` (redis, postgres, rabbitmq, browser) can be used.
 
     Without it a test is skipped on a laptop and fails where ``CI`` is set: nobody should believe in a run that left it out.
     """
@@ -93,4 +100,39 @@ def _rabbitmq() -> str | None:
     return None
 
 
-_CHECKS: dict[str, Callable[[], str | None]] = {"redis": _redis, "postgres": _postgres, "rabbitmq": _rabbitmq}
+@functools.cache
+def _browser() -> str | None:
+    missing = [name for name in BROWSER if shutil.which(name) is None]
+    return f"{' and '.join(missing)} not on PATH" if missing else None
+
+
+_CHECKS: dict[str, Callable[[], str | None]] = {
+    "redis": _redis,
+    "postgres": _postgres,
+    "rabbitmq": _rabbitmq,
+    "browser": _browser,
+}
+
+
+def end(process: "subprocess.Popen[bytes]", *, within_s: float = 20) -> None:
+    """Have a process end, by force where it does not."""
+    process.terminate()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; without one the test is skipped."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: it asks the kernel which address it would send from.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        address: str = probe.getsockname()[0]
+    if address.startswith("127."):
+        pytest.skip("this machine has no address but loopback")
+    return address

@@ -5,37 +5,41 @@ import re
 from pathlib import Path
 
 import pytest
+import redis
 from docs_codes import codes, kind_of
 from docs_events import events, sources
 from docs_pages import Page, only, quoted
+from traffic_world import INSTANCE, NAMESPACE, made_desk, trip
 
 from actors import backends
+from actors.circuit import State as CircuitState
 from actors.domain import AttemptState
+from actors.errors import Throttled
 from actors.gateways.evolution_answers import Facts, Operation
 from actors.gateways.evolution_errors import RULES
 from actors.gateways.exchange import Answer
 from actors.gateways.graph_errors import RULES as GRAPH_RULES
 from actors.gateways.graph_errors import classify_code
 from actors.gateways.jids import create_jid
-from actors.gateways.sandbox.admin import Admin
-from actors.gateways.sandbox.contract import Contract
-from actors.gateways.sandbox.faults import ACTIONS, Faults
-from actors.gateways.sandbox.limits import Limits
+from actors.gateways.sandbox.cloud_hooks import StatusHooks
+from actors.gateways.sandbox.cloud_replies import CODES
 from actors.gateways.sandbox.replies import PRESETS, Subject
-from actors.gateways.sandbox.state import State
+from actors.gateways.sandbox.rules import ACTIONS
+from actors.gateways.sandbox.server import SandboxServer
+from actors.pace import Kind, Pace
 from actors.recipients import CALLING_CODES
-from actors.settings import OnUnknown, Settings
+from actors.settings import MediaBy, OnQueueDown, OnUnknown, Settings
 from actors.settings_source import variables
 from actors.stores import base as stores
 from actors.stores.django_host import DEFAULT_MODELS, FIELDS, REACHED
 from middleware.brokers.redis.broker import CarrierBroker
 from middleware.brokers.redis.keys import QUEUE_KEYS, Keys
 from middleware.brokers.redis.machinery import CarrierOptions
-from middleware.clock import SystemClock
+from middleware.brokers.redis.values import NewMessage
+from middleware.limits.limits import Limits as LimitsOfWork
 from middleware.memory import Sample, record
 from middleware.outcomes import Dead
 from middleware.retries import code_of
-from middleware.ticks import RedisMarks
 
 ROOT = Path(__file__).parents[1]
 FIELDS_OF_SETTINGS = dataclasses.fields(Settings)
@@ -91,6 +95,10 @@ def test_the_choices_of_a_setting_are_its_choices():
     regions = next(row for row in page.rows("variable") if "`CHAT_DEFAULT_REGION`" in row["variable"])
 
     assert [only(row["value"]) for row in page.rows("value", "what happens")] == [*OnUnknown]
+    assert [only(row["value of `CHAT_MEDIA_BY`"]) for row in page.rows("value of `CHAT_MEDIA_BY`")] == [*MediaBy]
+    assert [only(row["value of `CHAT_ON_QUEUE_DOWN`"]) for row in page.rows("value of `CHAT_ON_QUEUE_DOWN`")] == [
+        *OnQueueDown
+    ]
     assert {name for name in quoted(regions["meaning"]) if name.isupper()} == set(CALLING_CODES)
 
 
@@ -103,8 +111,11 @@ def test_every_key_is_documented_with_its_type():
     of_queues = {f"chat:queue:<q>{suffix.format(dead=keys.dead)}": kind for _, suffix, kind, _ in QUEUE_KEYS}
     shared = {getattr(keys, name) for name, value in vars(Keys).items() if isinstance(value, property)}
 
-    text = "".join((ROOT / path).read_text(encoding="utf-8") for path, _ in sources())
-    made_elsewhere = {f"chat:queue:{name}:<random>" for name in re.findall(r'"\{[\w.]*namespace\}:(\w+):\{', text)}
+    made_elsewhere = {LimitsOfWork(redis.Redis(), namespace="chat:queue").records}
+    for path, _ in sources():
+        text = (ROOT / path).read_text(encoding="utf-8")
+        what = "<name>" if path.parts[:2] == ("middleware", "limits") else "<random>"
+        made_elsewhere |= {f"chat:queue:{name}:{what}" for name in re.findall(r'"\{[\w.]*namespace\}:(\w+):\{', text)}
 
     assert of_queues.items() <= documented.items()
     assert documented.keys() - of_queues.keys() == {*shared, *made_elsewhere, keys.doorbell("<process>")}
@@ -122,8 +133,9 @@ def test_every_key_that_is_really_there_is_documented(redis_server, queue_client
     (given_up,) = steps.fetch(queue, limit=1, lease_ms=60_000, owner="w").messages
     steps.finish(given_up.lease, Dead("not_found"), body=b"{}")
     steps.fetch(queue, limit=1, lease_ms=60_000, owner="w")
-    RedisMarks(broker.client, broker.machinery.keys.ticks).add("sweep_pending", 60_000)
-    record(broker.client, broker.machinery.keys.memory, Sample(at_ms=60_000))
+    steps.enqueue_many(queue, [NewMessage("tick", b"{}", tick="sweep_pending@60000")])
+    for minute in (16, 31):
+        record(broker.client, broker.machinery.keys.memory, Sample(at_ms=minute * 60_000))
 
     documented = {only(row["key"]): row["type"] for row in Page("docs/redis-keys.md").rows("key", "type", "holds")}
     found = {key.decode(): queue_client.type(key).decode() for key in queue_client.scan_iter("*")}
@@ -131,6 +143,27 @@ def test_every_key_that_is_really_there_is_documented(redis_server, queue_client
 
     assert len(found) > 15
     assert found.items() <= documented.items()
+
+
+@pytest.mark.redis
+def test_every_key_of_the_limits_is_documented_and_each_documented_one_is_really_there(redis_server, queue_client):
+    documented = {only(row["key"]): row["type"] for row in Page("docs/redis-keys.md").rows("key", "type", "holds")}
+    with made_desk(redis_server) as desk, redis_server.client(3) as client:
+        desk.paces |= {Kind.BULK: Pace(interval_ms=9_000, concurrency=1, per_day=5, pair_interval_ms=9_000)}
+        desk.put(CircuitState.RAMPING)
+        with pytest.raises(Throttled):
+            desk.go(trip("p1", Kind.PICTURE), Throttled("slow", delay_ms=60_000))
+        with desk.traffic.turn(INSTANCE, trip("m1", Kind.BULK)):
+            types = {key.decode(): client.type(key).decode() for key in client.scan_iter("*")}
+            lasting = {key for key in types if client.ttl(key) == -1}
+    found = {
+        re.sub(r"^(chat:queue:\w+):.*", r"\1:<name>", key.replace(NAMESPACE, "chat:queue")): kind
+        for key, kind in types.items()
+    }
+
+    kinds = {"records", "place:<name>", "quota:<name>", "bucket:<name>", "strikes:<name>"}
+    assert found == {f"chat:queue:{kind}": documented[f"chat:queue:{kind}"] for kind in kinds}
+    assert lasting == {f"{NAMESPACE}:records"}
 
 
 # -- errors, events --------------------------------------------------------------------------------------------------
@@ -185,7 +218,18 @@ def test_every_rule_of_the_gateway_is_documented_in_its_place():
     numbers = list(dict.fromkeys(["1", *(rule.number for rule in RULES)]))
     named = {code for row in rows for code in quoted(row["means"])}
     there = {code.code for code in codes("actors/gateways/evolution_")}
-    not_of_a_rule = {"empty", "caption_on_sound", "no_credentials", "bad_key", "bad_instance_name"}
+    not_of_a_rule = {
+        "wrong_version",
+        "text_too_long",
+        "empty",
+        "caption_on_sound",
+        "contact_number",
+        "no_credentials",
+        "bad_key",
+        "bad_instance_name",
+        "too_many_sent",
+        "unreadable_answer",
+    }
 
     assert [row["#"] for row in rows] == numbers
     assert there - named - not_of_a_rule == set()
@@ -194,7 +238,7 @@ def test_every_rule_of_the_gateway_is_documented_in_its_place():
 
 def test_every_code_of_meta_is_documented_with_its_meaning():
     documented: dict[int, str] = {}
-    for row in Page("docs/gateways.md").rows("codes", "means"):
+    for row in Page("docs/whatsapp-cloud.md").rows("codes", "means"):
         cell = row["codes"].replace("100 with subcode 33", "")
         for first, last in re.findall(r"(\d+)(?:-(\d+))?", cell):
             documented |= dict.fromkeys(range(int(first), int(last or first) + 1), only(row["means"]))
@@ -209,21 +253,66 @@ def test_every_code_of_meta_is_documented_with_its_meaning():
     assert documented == meant
 
 
+def test_every_limit_of_the_cloud_is_documented_with_its_waits():
+    units = {"s": 1_000, "h": 3_600_000}
+
+    def ms(cell: str) -> int:
+        number, unit = cell.split()
+        return int(number) * units[unit]
+
+    scopes = {"pair": "this sender and this person", "instance": "the number", "account": "the account"}
+    documented = set()
+    for row in Page("docs/whatsapp-cloud.md").rows("code", "scope", "first wait"):
+        error = classify_code(int(row["code"]), text="")
+        assert isinstance(error, Throttled)
+        documented.add(int(row["code"]))
+        assert row["scope"] == scopes[error.scope] + (", and an alert" if error.alert else "")
+        assert ms(row["first wait"]) == error.delay_ms
+        assert row["grows"] == (f"{error.grows_by} times" if error.grows_by > 1 else "")
+        assert (ms(row["longest wait"]) if row["longest wait"] else None) in (None, error.cap_ms)
+        assert bool(row["longest wait"]) is (error.grows_by > 1)
+
+    limits = {code for code in CODES if isinstance(classify_code(code, text=""), Throttled)}
+    assert documented == limits
+
+
+def test_every_code_of_the_cloud_client_is_documented():
+    page = Page("docs/whatsapp-cloud.md")
+    named = {
+        code for row in [*page.rows("codes", "means"), *page.rows("status", "means")] for code in quoted(row["means"])
+    }
+    there = {code.code for code in codes("actors/gateways/whatsapp_cloud")}
+    before_any_request = {"empty", "caption_on_sound", "media_url", "media_type", "media_too_large", "text_too_long"}
+    in_prose = {"caption_too_long", "reference_too_long", "bad_key", "unreadable_answer", "group_missing"}
+
+    assert there - named - before_any_request - in_prose == set()
+
+
+def test_every_request_that_steers_the_cloud_mode_is_documented():
+    documented = {
+        tuple(only(row["request under `/__sandbox__/`"]).split())
+        for row in Page("docs/whatsapp-cloud.md").rows("request under `/__sandbox__/`")
+    }
+    server = SandboxServer()
+
+    assert documented == set(StatusHooks(server.state, server.sender).routes)
+
+
 def test_the_table_of_addresses_is_what_the_code_makes():
     for row in Page("docs/gateways.md").rows("number", "becomes"):
         assert create_jid(only(row["number"])) == only(row["becomes"])
 
 
 def test_every_fault_of_the_sandbox_is_documented():
-    page = Page("docs/gateways.md")
+    page = Page("docs/sandbox.md")
 
     assert {only(row["action"]): frozenset(quoted(row["parameters"])) for row in page.rows("action")} == ACTIONS
     assert {only(row["preset"]) for row in page.rows("preset")} == set(PRESETS)
 
 
 def test_every_preset_of_the_sandbox_names_the_rule_that_it_meets():
-    for row in Page("docs/gateways.md").rows("preset", "rule"):
-        reply = PRESETS[only(row["preset"])](Subject("sendText", "line-1", text="oi"))
+    for row in Page("docs/sandbox.md").rows("preset", "rule"):
+        reply = PRESETS[only(row["preset"])](Subject("line-1", text="oi"))
         answer = Answer(status=reply.status, headers=reply.headers, body=reply.body)
         facts = Facts(operation=Operation.SEND_TEXT, answer=answer, to_group="object" in row["preset"])
 
@@ -231,16 +320,17 @@ def test_every_preset_of_the_sandbox_names_the_rule_that_it_meets():
 
 
 def test_every_request_that_steers_the_sandbox_is_documented():
-    admin = Admin(Contract(State(SystemClock()), Faults(0), Limits(), api_key="k"), token="t")
+    server = SandboxServer()
+    of_the_cloud = set(StatusHooks(server.state, server.sender).routes)
     documented = {
-        tuple(only(row["request"]).partition("/")[0].split()) for row in Page("docs/gateways.md").rows("request")
+        tuple(only(row["request"]).partition("/")[0].split()) for row in Page("docs/sandbox.md").rows("request")
     }
 
-    assert documented == set(admin._routes)
+    assert documented == set(server.admin._routes) - of_the_cloud
 
 
 def test_every_backend_is_named():
-    (sentence,) = re.findall(r"^There are two: .*$", Page("docs/gateways.md").prose, re.MULTILINE)
+    (sentence,) = re.findall(r"^There are three: .*$", Page("docs/gateways.md").prose, re.MULTILINE)
 
     assert set(quoted(sentence)) == set(backends.BUILT_IN["gateway"])
     assert {only(row["store"]) for row in Page("docs/stores.md").rows("store", "for")} == set(

@@ -32,8 +32,9 @@ def test_the_carrier_does_not_know_what_it_carries(path):
     assert found == []
 
 
-def test_every_pin_has_a_hash_and_no_line_names_an_index():
-    text = (ROOT / "requirements" / "dev.txt").read_text()
+@pytest.mark.parametrize("name", ["dev.txt", "bench.txt"])
+def test_every_pin_has_a_hash_and_no_line_names_an_index(name):
+    text = (ROOT / "requirements" / name).read_text()
     pins = [pin for pin in text.replace("\\\n", "").splitlines() if "==" in pin.partition(" ")[0]]
 
     assert len(pins) > 40

@@ -1,94 +1,20 @@
 """The sweep ends every send that the queue does not know of; the sampler records one sample a minute."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import redis
+from housekeeping_world import DEADLINE_MS, HOUR_MS, NOW_MS, SUITE_MS, SWEEP_MS, World
 
 import actors
 from actors import housekeeping, services
 from actors.domain import AttemptState, MessageStatus
 from actors.errors import BadRecipient, Transient
 from actors.housekeeping import expire, record_memory_usage, send_again, sweep_pending
-from actors.services import Services
-from actors.settings import Hidden, Settings
-from actors.stores.memory import MemoryStore
-from actors.stores.rows import ConversationRow, MessageRow
+from actors.stores.rows import AttachmentRow
 from middleware.brokers.redis.embedded import EmbeddedRedis
-from middleware.clock import SystemClock
 from middleware.memory import latest
-
-# Dramatiq stamps messages by the machine's clock.
-NOW_MS = SystemClock().now_ms()
-HOUR_MS = 60 * 60 * 1000
-DEADLINE_MS = 24 * HOUR_MS
-SWEEP_MS = 10 * 60 * 1000
-#: The suite runs no longer: jobs are stamped by the machine, later than NOW_MS by as much as it has run.
-SUITE_MS = 30 * 60 * 1000
-
-
-class SetClock:
-    """Time as the test says; each look at the boot clock takes ``step_ms``."""
-
-    def __init__(self) -> None:
-        self.at_ms = NOW_MS
-        self.boot = 0
-        self.step_ms = 0
-
-    def now_ms(self) -> int:
-        return self.at_ms
-
-    def boot_ms(self) -> int:
-        self.boot += self.step_ms
-        return self.boot
-
-    def wait(self, seconds: float, *, until: threading.Event) -> bool:
-        return until.is_set()
-
-
-class World:
-    """Rows in a store, and a queue on a real Redis."""
-
-    def __init__(self, server: EmbeddedRedis, client: redis.Redis) -> None:
-        self.clock = SetClock()
-        self.store = MemoryStore()
-        self.client = client
-        self.store.add(ConversationRow(id="c1", contact_phone="+5511988887777", tenant_id="t", instance_name="i1"))
-        settings = Settings(redis_url=Hidden(server.url(0)), store="memory", scheduler="none")
-        self.work = Services(settings=settings, store=self.store, clock=self.clock)
-        services.install(self.work)
-
-    def say(self, id_: str, *, age_ms: int, **row: Any) -> None:
-        self.store.add(MessageRow(id=id_, conversation_id="c1", content="olá", created_at_ms=NOW_MS - age_ms, **row))
-
-    def attempt(self, id_: str, state: AttemptState, *, age_ms: int) -> None:
-        at_ms = NOW_MS - age_ms
-        claimed = self.store.claim(id_, 0, instance_name="i1", now_ms=at_ms, deadline_at_ms=at_ms + DEADLINE_MS)
-        if state is not AttemptState.SENDING:
-            self.store.settle(claimed, state)
-
-    def status(self, id_: str) -> str:
-        return self.store.load_message(id_).status
-
-    def expire(self, *, end_ms: int = 10**9) -> int:
-        return expire(self.work, actors.broker, end_ms=end_ms)
-
-    def expire_all(self) -> int:
-        """Let the sweep see every row, and see it again when its job has had its chance."""
-        assert self.expire() == 0
-        self.clock.at_ms += SWEEP_MS + SUITE_MS
-        return self.expire()
-
-    def queued(self) -> list[str]:
-        """Chat messages with a message in the queue, sorted."""
-        stats = actors.broker.transitions.stats(["send_message"])[0]
-        bodies = self.client.hvals("chat:queue:send_message.msgs")
-        ids = [actors.broker.decode(body).kwargs["message_id"] for body in bodies]
-        assert stats.counters.get("enqueued", 0) == len(ids)
-        return sorted(ids)
 
 
 @pytest.fixture
@@ -163,7 +89,10 @@ class Refusing:
         assert name == "send_message"
         return self
 
-    def send(self, message_id: str) -> None:
+    def send_with_options(self, *, kwargs: dict[str, str], on_commit: bool, robust: bool) -> None:
+        # Whatever a host set for its own sends.
+        assert (on_commit, robust) == (False, False)
+        message_id = kwargs["message_id"]
         if message_id in self.refuse:
             raise self.refuse[message_id]
         self.sent.append(message_id)
@@ -241,14 +170,33 @@ def test_a_request_under_way_is_left_to_end(world):
     assert world.status("m1") == MessageStatus.PENDING
 
 
-def test_a_row_of_which_something_is_out_is_sent_again_and_never_failed(world):
+def test_a_row_whose_every_part_is_out_becomes_sent_and_never_failed(world):
+    """Its job may be at a gate that nobody opens any more."""
     world.say("m1", age_ms=2 * DEADLINE_MS)
     world.attempt("m1", AttemptState.ACCEPTED, age_ms=DEADLINE_MS)
 
     assert world.expire_all() == 0
 
-    assert world.status("m1") == MessageStatus.PENDING
-    assert world.queued() == ["m1"]
+    assert world.status("m1") == MessageStatus.SENT
+
+
+def test_a_row_of_which_only_a_part_is_out_has_expired_and_says_so(world, caplog):
+    world.say("m1", age_ms=2 * DEADLINE_MS)
+    world.store.add(
+        *(
+            AttachmentRow(
+                message_id="m1", created_at_ms=number, mime_type="image/png", file_url=f"https://a.example/{number}"
+            )
+            for number in range(2)
+        )
+    )
+    world.attempt("m1", AttemptState.ACCEPTED, age_ms=DEADLINE_MS)
+
+    assert world.expire_all() == 1
+
+    assert world.status("m1") == MessageStatus.FAILED
+    assert codes(caplog) == ["expired"]
+    assert "1 of its parts" in world.store.message("m1").error_message
 
 
 def test_a_row_that_was_provably_not_sent_has_expired(world, caplog):
@@ -295,14 +243,25 @@ def test_one_sample_a_minute_is_recorded_with_every_queue(world):
     samples = latest(world.client, "chat:queue:__memory__", count=10)
     assert 1 <= len(samples) <= 2
     shown = samples[0].as_json()
-    assert set(shown["queues"]) == {"send_message", "fetch_profile_pic", "fetch_group_info", "housekeeping"}
+    assert set(shown["queues"]) == {
+        "send_message",
+        "fetch_profile_pic",
+        "fetch_group_info",
+        "housekeeping",
+        "watch_instance",
+    }
     assert shown["queues"]["send_message"] == {
         "ready": 1,
         "delayed": 0,
         "in_flight": 0,
         "waiting_in_lane": 0,
+        "waiting_in_group": 0,
         "dead": 0,
         "oldest_ready_age_s": pytest.approx(0, abs=5),
+        "oldest_dead_age_s": None,
+        "next_due_in_s": None,
+        "paused_for_s": None,
+        "estimated_bytes": pytest.approx(1_000, rel=1),
     }
     assert shown["used_memory_bytes"] > 0
     assert shown["databases"]["2"]["estimated_bytes"] > 100

@@ -8,7 +8,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 #: What must not be loaded by an import: each costs a tenth of a second or more, or belongs to a backend not chosen.
-LAZY = ("pydantic", "pydantic_settings", "httpx", "django", "sentry_sdk", "apscheduler", "pika", "typer", "rich")
+LAZY = (
+    "pydantic",
+    "pydantic_settings",
+    "httpx",
+    "django",
+    "sentry_sdk",
+    "apscheduler",
+    "cronsim",
+    "pika",
+    "typer",
+    "rich",
+)
 
 PROBE = """
 import json, socket, sys, threading

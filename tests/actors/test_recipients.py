@@ -3,9 +3,12 @@
 import pytest
 
 from actors.errors import BadRecipient
-from actors.recipients import ConversationType, GroupJid, Lid, Phone, parse_recipient
+from actors.recipients import CloudGroup, ConversationType, GroupJid, Lid, Phone, parse_recipient
 
 PERSON, GROUP, BROADCAST = ConversationType.INDIVIDUAL, ConversationType.GROUP, ConversationType.BROADCAST
+
+#: As the Cloud API makes them.
+CLOUD_GROUP = "Y2FwaV9ncm91cDoxNzA1NTU1MDEzOToxMjAzNjM"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,7 @@ PERSON, GROUP, BROADCAST = ConversationType.INDIVIDUAL, ConversationType.GROUP, 
         ("123456789012345@lid", PERSON, Lid("123456789012345@lid")),
         ("120363025246125486@g.us", GROUP, GroupJid("120363025246125486@g.us")),
         ("120363025246125486", GROUP, GroupJid("120363025246125486@g.us")),
+        (CLOUD_GROUP, GROUP, CloudGroup(CLOUD_GROUP)),
         ("551799123456-1234567890", GROUP, GroupJid("551799123456-1234567890@g.us")),
     ],
 )
@@ -39,6 +43,8 @@ def test_an_address_is_what_the_conversation_says_it_is(address, kind, recipient
         ("5511988887777@s.whatsapp.net", GROUP),
         ("+5511988887777", GROUP),
         ("123@lid", GROUP),
+        ("bm90IGEgZ3JvdXA6MTIzNDU2Nzg5MA", GROUP),
+        (CLOUD_GROUP, PERSON),
         ("", GROUP),
         ("status@broadcast", BROADCAST),
     ],

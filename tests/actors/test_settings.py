@@ -46,7 +46,7 @@ def test_the_environment_is_read_in_its_own_names():
             "CHAT_LEASE_MS": " 9000 ",
             "CHAT_ON_UNKNOWN": "park_for_human",
             "CHAT_RECONCILE_GRACE_S": "1.5",
-            "CHAT_PACE": '{"send": {"rate_per_s": 2}}',
+            "CHAT_PACE": '{"evolution": {"send": {"interval_ms": 500}}}',
             "SENTRY_DSN": "https://key@sentry.invalid/1",
             "CHAT_DEFAULT_REGION": "BR",
         }
@@ -56,7 +56,7 @@ def test_the_environment_is_read_in_its_own_names():
     assert settings.lease_ms == 9000
     assert settings.on_unknown is OnUnknown.PARK_FOR_HUMAN
     assert settings.reconcile_grace_s == 1.5
-    assert settings.pace == {"send": {"rate_per_s": 2}}
+    assert settings.pace == {"evolution": {"send": {"interval_ms": 500}}}
     assert settings.sentry_dsn == "https://key@sentry.invalid/1"
     assert settings.default_region == "BR"
 
@@ -68,12 +68,12 @@ def test_the_process_environment_is_the_default(monkeypatch):
 
 
 def test_django_wins_over_the_environment():
-    environ = {"CHAT_LEASE_MS": "9000", "CHAT_PACE": '{"send": {"burst": 1}}', "CHAT_MAX_ATTEMPTS": "3"}
+    environ = {"CHAT_LEASE_MS": "9000", "CHAT_PACE": '{"line-1": {"send": {"burst": 1}}}', "CHAT_MAX_ATTEMPTS": "3"}
 
-    settings = Settings.load(environ, {"LEASE_MS": 8000, "PACE": {"bulk": {"burst": 9}}})
+    settings = Settings.load(environ, {"LEASE_MS": 8000, "PACE": {"line-2": {"bulk": {"burst": 9}}}})
 
     assert (settings.lease_ms, settings.max_attempts) == (8000, 3)
-    assert settings.pace == {"bulk": {"burst": 9}}
+    assert settings.pace == {"line-2": {"bulk": {"burst": 9}}}
 
 
 @pytest.mark.parametrize("absent", [None, ""])
@@ -179,6 +179,8 @@ def test_all_faults_are_told_at_once():
         # A name of the design that this version does not have is refused like any other: nothing falls back to Redis.
         ({"CHAT_BROKER": "rabbitmq"}, "CHAT_BROKER is 'rabbitmq', known are redis, stub"),
         ({"CHAT_RABBITMQ_URL": "http://host"}, "CHAT_RABBITMQ_URL cannot be used"),
+        ({"CHAT_WEBHOOK_TOKEN": "short"}, "CHAT_WEBHOOK_TOKEN cannot be used: it must be 20 or more"),
+        ({"CHAT_WEBHOOK_TOKEN": "no/slash/is/part/of/a/segment"}, "CHAT_WEBHOOK_TOKEN cannot be used"),
         ({"CHAT_STORE": "djnago"}, "did you mean 'django'?"),
         ({"CHAT_STORE": "sqlite"}, "CHAT_SQLITE_PATH is not set"),
         ({"CHAT_SCHEDULER": "celery"}, "known are apscheduler, none, periodiq"),
@@ -189,10 +191,17 @@ def test_all_faults_are_told_at_once():
         ({"CHAT_BACKOFF_CAP_MS": "10"}, "CHAT_BACKOFF_CAP_MS is below"),
         ({"CHAT_SWEEP_AFTER_S": "86400"}, "CHAT_SWEEP_AFTER_S is not below"),
         ({"CHAT_DEFAULT_REGION": "XX"}, "CHAT_DEFAULT_REGION is 'XX', known are"),
+        (
+            {"CHAT_BACKUP_RECIPIENTS": "age1abc, nobody"},
+            "CHAT_BACKUP_RECIPIENTS has nobo…, which is no public key of age",
+        ),
         ({"CHAT_METRICS_PORT": "70000"}, "CHAT_METRICS_PORT is '70000'"),
         ({"CHAT_RECONCILE_GRACE_S": "nan"}, "CHAT_RECONCILE_GRACE_S is 'nan'"),
         ({"CHAT_PACE": "{"}, "CHAT_PACE is '{'; it must be a JSON object"),
         ({"CHAT_PACE": '{"send": 1}'}, "CHAT_PACE['send'] is 1"),
+        ({"CHAT_PACE": '{"line-1": {"sned": {}}}'}, "CHAT_PACE: line-1 has 'sned', known are send"),
+        ({"CHAT_PACE": '{"line-1": {"send": {"rate": 1}}}'}, "CHAT_PACE: line-1.send.rate is not known"),
+        ({"CHAT_PACE": '{"line-1": {"send": {"burst": 0}}}'}, "CHAT_PACE: line-1.send.burst must be a whole number"),
         ({"REDIS_URL": "localhost:6379"}, "it must begin with one of redis://"),
     ],
 )

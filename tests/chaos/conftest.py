@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import redis
-from dramatiq import Worker
+from broker_world import working
+from chaos_rows import postgres_rows, sqlite_rows
+from django_fixtures import postgres_alias, unblocked
 from sandbox_fixture import Sandbox
 
 import actors
@@ -22,6 +24,8 @@ from actors.stores.rows import ConversationRow, InstanceRow, MessageRow
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.clock import SystemClock
 from middleware.letters import DeadLetter, DeadLetters
+
+__all__ = ["change", "postgres_alias", "postgres_rows", "sqlite_rows", "unblocked", "world"]
 
 PHONE = "+5511988887777"
 
@@ -54,13 +58,8 @@ class World:
     @contextmanager
     def working(self, threads: int = 4) -> Iterator[None]:
         """Worker threads run."""
-        actors.broker.emit_after("process_boot")
-        worker = Worker(actors.broker, worker_threads=threads, worker_timeout=50)
-        worker.start()
-        try:
+        with working(actors.broker, threads=threads, boots=True):
             yield
-        finally:
-            worker.stop(timeout=5_000)
 
 
 @pytest.fixture

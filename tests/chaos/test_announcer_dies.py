@@ -8,6 +8,7 @@ from waiting import until
 import actors
 from actors import chat
 from actors.domain import MessageStatus
+from actors.endings import record_death
 from middleware.letters import DeadLetters, read_letter
 from middleware.outcomes import Dead
 
@@ -29,7 +30,7 @@ def test_a_letter_whose_announcer_died_is_announced_by_another(world, told):
     _dead_and_unannounced(world)
     (raw,) = actors.broker.transitions.announce(QUEUE, limit=1, hold_ms=300)
     if told:
-        chat.record_death(read_letter(actors.broker, raw))
+        record_death(read_letter(actors.broker, raw))
     with world.working():
         until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=10_000)
         until(
@@ -53,7 +54,7 @@ def test_a_letter_redriven_after_its_announcer_died_is_not_announced_any_more(wo
     _dead_and_unannounced(world)
     (raw,) = actors.broker.transitions.announce(QUEUE, limit=1, hold_ms=300)
     letter = read_letter(actors.broker, raw)
-    chat.record_death(letter)
+    record_death(letter)
     world.store.add(replace(world.store.message("m1"), content="mended"))
     chat.prepare_redrive(letter)
     assert DeadLetters(actors.broker).redrive(letter) == "redriven"

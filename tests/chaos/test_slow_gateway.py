@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from contracts.store_world import first
 from waiting import until
 
 import actors
@@ -43,7 +44,7 @@ def test_the_second_look_is_taken_one_grace_after_the_first_however_late_that_wa
     work = services.get()
     now_ms = work.clock.now_ms()
     world.say("a", "one")
-    attempt = world.store.claim("a", 0, instance_name="i1", now_ms=now_ms - 60_000, deadline_at_ms=now_ms + 60_000)
+    attempt = world.store.claim(first("a", now_ms=now_ms - 60_000, instance="i1"))
     world.store.settle(attempt, AttemptState.UNKNOWN, reason="timeout")
 
     with pytest.raises(Snooze) as put_back:

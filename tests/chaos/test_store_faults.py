@@ -10,8 +10,8 @@ from actors.errors import Transient
 pytestmark = pytest.mark.redis
 
 STEPS = [
-    *("load_message", "attempts", "older_pending", "load_instance", "claim", "settle", "mark_sent"),
-    *("bound_ids", "looked", "reclaim"),
+    *("load_message", "attempts", "older_pending", "load_instance", "claim", "settle", "record_sent"),
+    *("bound_ids", "unaccounted", "looked"),
 ]
 
 

@@ -54,6 +54,26 @@ def test_what_redis_forgot_is_put_back_from_the_store(process_world, queue_clien
     assert process_world.faults_of_delivery() == EACH_ONCE_IN_ORDER | {"accepted": len(ids)}
 
 
+def test_a_redis_that_forgets_again_and_again_under_load_doubles_loses_and_reorders_nothing(
+    process_world, queue_client
+):
+    """Requests are out at each FLUSHALL: their jobs are gone, their attempts are not."""
+    process_world.sandbox.admin.add_fault(
+        {"type": "latency", "ms": 80, "when": "after_accept"}, match={"op": ["sendText"]}
+    )
+    accepted = lambda: process_world.sandbox.admin.counters()["accepted"]  # noqa: E731 - asked for again and again
+    ids: list[str] = []
+    with running(process_world, "actors.cli", "worker", "--processes", "2", "--threads", "4"):
+        for number in range(3):
+            before = accepted()
+            ids += process_world.say(16, first=16 * number)
+            until(lambda before=before: accepted() >= before + 3, within_ms=30_000)
+            queue_client.flushall()
+        until(_swept(process_world, ids), within_ms=60_000, poll_ms=300)
+
+    assert process_world.faults_of_delivery() == EACH_ONCE_IN_ORDER | {"accepted": len(ids)}
+
+
 def _swept(process_world: ProcessWorld, ids: list[str]) -> Callable[[], bool]:
     def sweep_and_look() -> bool:
         # What the schedule does once a minute.

@@ -4,121 +4,26 @@ The measure is the gateway's own log: what the phone would have received.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import redis
-from dramatiq import Worker
-from sandbox_fixture import Sandbox
+from contracts.store_world import first
+from flow_world import GROUP, PHONE, TEXTS, working
 from waiting import stays, until
 
 import actors
 from actors import services
+from actors.chat import prepare_redrive
 from actors.domain import AttemptState, MessageStatus
 from actors.services import Services
-from actors.settings import Hidden, OnUnknown, Settings
-from actors.stores.memory import MemoryStore
-from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow
-from middleware.brokers.redis.embedded import EmbeddedRedis
-from middleware.clock import SystemClock
+from actors.settings import Hidden, OnUnknown
+from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow
+from actors.turns import after_redrive
 from middleware.errors import PipelineError
 from middleware.letters import DeadLetters
 
 pytestmark = pytest.mark.redis
-
-PHONE = "+5511988887777"
-GROUP = "120363025246125486@g.us"
-TEXTS = {"op": ["sendText"]}
-
-
-class World:
-    """One process with everything in it; rows are seeded, workers run inside ``working``."""
-
-    def __init__(self, store: MemoryStore, sandbox: Sandbox) -> None:
-        self.store = store
-        self.sandbox = sandbox
-        self.clock = SystemClock()
-
-    def say(self, id_: str, text: str = "oi", *, conversation: str = "c1", **fields: Any) -> str:
-        created_at_ms = fields.pop("created_at_ms", self.clock.now_ms())
-        self.store.add(
-            MessageRow(id=id_, conversation_id=conversation, content=text, created_at_ms=created_at_ms, **fields)
-        )
-        return id_
-
-    def status(self, id_: str) -> str:
-        return self.store.message(id_).status
-
-    def delivered(self) -> list[str]:
-        """Texts as the phones got them, in order."""
-        return [delivery["text"] or delivery["caption"] for delivery in self.sandbox.admin.deliveries()]
-
-    def letters(self) -> list[Any]:
-        return DeadLetters(actors.broker).newest()
-
-
-@contextmanager
-def working(threads: int = 4) -> Iterator[Worker]:
-    actors.broker.emit_after("process_boot")
-    worker = Worker(actors.broker, worker_threads=threads, worker_timeout=50)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop(timeout=5_000)
-
-
-Change = Callable[..., None]
-
-
-@pytest.fixture
-def settings(redis_server: EmbeddedRedis, sandbox: Sandbox, queue_client: redis.Redis) -> Settings:
-    return Settings(
-        redis_url=Hidden(redis_server.url(0)),
-        gateway="sandbox",
-        sandbox_url=sandbox.url,
-        store="memory",
-        scheduler="none",
-        metrics_port=0,
-        lease_ms=2_000,
-        backoff_base_ms=40,
-        backoff_cap_ms=200,
-        reconcile_grace_s=0.2,
-    )
-
-
-@pytest.fixture
-def world(settings: Settings, sandbox: Sandbox) -> Iterator[World]:
-    store = MemoryStore()
-    store.add(
-        InstanceRow(instance_name="i1", tenant_id="t", api_key=sandbox.apikey, api_url=sandbox.url),
-        ConversationRow(id="c1", contact_phone=PHONE, tenant_id="t", instance_name="i1"),
-        ConversationRow(
-            id="g1",
-            contact_phone=GROUP,
-            conversation_type="group",
-            tenant_id="t",
-            instance_name="i1",
-            group_metadata={"participants": ["kept"], "group_id": GROUP},
-        ),
-    )
-    services.install(Services(settings=settings, store=store))
-    yield World(store, sandbox)
-    actors.broker.close()
-    services.install(None)
-
-
-@pytest.fixture
-def change(world: World) -> Change:
-    """Other settings for this test."""
-
-    def change(**settings: Any) -> None:
-        services.install(Services(settings=replace(services.settings(), **settings), store=world.store))
-
-    return change
 
 
 def test_a_text_is_delivered_once_and_its_row_is_sent(world):
@@ -168,20 +73,24 @@ def test_a_message_that_dies_is_not_sent_again_by_the_next_of_its_conversation(w
     assert world.status("m0") == MessageStatus.FAILED
 
 
-def test_attachments_go_out_one_by_one_and_none_twice_when_one_fails(world):
-    world.say("m1", "caption")
+def pictures(world: Any, id_: str, *, count: int) -> None:
+    world.say(id_, "caption")
     world.store.add(
         *(
             AttachmentRow(
-                message_id="m1",
+                message_id=id_,
                 mime_type="image/png",
                 original_filename=f"{number}.png",
                 short_url=f"https://cdn.example.com/{number}.png",
                 created_at_ms=number,
             )
-            for number in range(3)
+            for number in range(count)
         )
     )
+
+
+def test_attachments_go_out_one_by_one_and_none_twice_when_one_fails(world):
+    pictures(world, "m1", count=3)
     world.sandbox.admin.add_fault(
         {"type": "status", "preset": "nginx_503"}, match={"op": ["sendMedia"]}, trigger={"nth": [2]}
     )
@@ -191,6 +100,47 @@ def test_attachments_go_out_one_by_one_and_none_twice_when_one_fails(world):
 
     urls = [delivery["media"]["url"] for delivery in world.sandbox.admin.deliveries()]
     assert urls == [f"https://cdn.example.com/{number}.png" for number in range(3)]
+
+
+def test_every_part_has_attempts_of_its_own(world, change):
+    """Ten attachments that each meet one bad moment are no message that failed ten times."""
+    change(max_attempts=2)
+    pictures(world, "m1", count=4)
+    world.sandbox.admin.add_fault(
+        {"type": "status", "preset": "nginx_503"}, match={"op": ["sendMedia"]}, trigger={"nth": [1, 3, 5, 7]}
+    )
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") != MessageStatus.PENDING, within_ms=5_000)
+
+    assert world.status("m1") == MessageStatus.SENT, world.store.message("m1").error_message
+    assert len(world.sandbox.admin.deliveries()) == 4
+
+
+def test_an_unknown_end_is_looked_for_even_after_the_last_attempt(world, change):
+    """The last of the attempts is the one that went out: "look at the phone" is for what the gateway cannot tell."""
+    change(max_attempts=2)
+    world.say("m1")
+    world.sandbox.admin.add_fault({"type": "status", "preset": "nginx_503"}, match=TEXTS, trigger={"nth": [1]})
+    world.sandbox.admin.add_fault({"type": "drop", "when": "after_accept"}, match=TEXTS, trigger={"nth": [1]})
+    actors.send_message.send("m1")
+    with working():
+        until(lambda: world.status("m1") != MessageStatus.PENDING, within_ms=5_000)
+
+    assert world.status("m1") == MessageStatus.SENT, world.store.message("m1").error_message
+    assert world.delivered() == ["oi"]
+
+
+def test_what_never_gets_an_end_is_left_to_a_person_after_its_attempts(world, change):
+    change(max_attempts=2)
+    world.say("m1")
+    world.sandbox.admin.add_fault({"type": "drop", "when": "before_accept"}, match=TEXTS, trigger={"always": True})
+    actors.send_message.send("m1")
+    with working():
+        letter = until(world.letters, within_ms=10_000)[0]
+
+    assert letter.reason == "delivery_unknown"
+    assert (world.store.attempts("m1")[0].number, world.delivered()) == (2, [])
 
 
 def test_a_voice_note_keeps_its_text(world):
@@ -226,9 +176,8 @@ def test_a_cut_connection_never_doubles_or_loses_a_message(world, when):
 def test_a_send_interrupted_by_a_crash_is_looked_for_and_not_repeated(world):
     """The worker died after the gateway accepted and before the row was written: the attempt is left in ``sending``."""
     world.say("m1")
-    now_ms = world.clock.now_ms()
     work = services.get()
-    work.store.claim("m1", 0, instance_name="i1", now_ms=now_ms, deadline_at_ms=now_ms + 60_000)
+    work.store.claim(first("m1", now_ms=world.clock.now_ms(), instance="i1"))
     instance = work.store.load_instance("i1", tenant_id="t")
     _send_as_the_dead_worker_did(work, instance)
     actors.send_message.send("m1")
@@ -239,7 +188,7 @@ def test_a_send_interrupted_by_a_crash_is_looked_for_and_not_repeated(world):
 
 
 def _send_as_the_dead_worker_did(work: Services, instance: Any) -> None:
-    from actors.delivery import outgoing_parts
+    from actors.parts import outgoing_parts
 
     chat_message = work.store.load_message("m1")
     part = outgoing_parts(chat_message, chat_message.recipient())[0]
@@ -344,8 +293,9 @@ def test_a_redriven_letter_is_delivered_once_its_cause_is_mended(world):
         until(lambda: world.status("m1") == MessageStatus.FAILED, within_ms=5_000)
         letter = world.letters()[0]
         world.store._instances[-1] = replace(world.store._instances[-1], api_key=world.sandbox.apikey)
-        assert world.store.mark_pending("m1")
+        prepare_redrive(letter)
         assert DeadLetters(actors.broker).redrive(letter) == "redriven"
+        after_redrive(letter)
         until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=5_000)
 
     assert (world.delivered(), world.letters()) == (["oi"], [])
@@ -398,7 +348,7 @@ def test_a_picture_is_stored_and_never_cleared(world):
         until(lambda: actors.broker.do_qsize("fetch_profile_pic") == 0, within_ms=5_000)
 
     assert world.store.conversation("c1").profile_pic_url == "https://pps.whatsapp.net/p.jpg"
-    assert {request["method"] for request in world.sandbox.admin.requests()} == {"POST"}
+    assert {request["method"] for request in world.sandbox.requests()} == {"POST"}
 
 
 def test_group_info_is_merged_and_participants_stay(world):

@@ -69,6 +69,14 @@ def test_the_list_has_the_public_shape_newest_first(run, site):
         (["--actor", "fetch_profile_pic"], set()),
         (["--queue", "fetch_profile_pic"], set()),
         (["--reason", "not_found", "--instance", "support"], {"m1"}),
+        (["--conversation", "c-sales"], {"m3"}),
+        (["--arg", "message_id=m2"], {"m2"}),
+        (["--arg", "message_id=m2", "--reason", "not_found"], set()),
+        (["--text", "GONE"], {"m1", "m2", "m3"}),
+        (["--text", "m3"], {"m3"}),
+        (["--since", "1h"], {"m1", "m2", "m3"}),
+        (["--until", "1h"], set()),
+        (["--since", "2020-01-01", "--until", "2020-01-02T00:00+01:00"], set()),
     ],
 )
 def test_the_list_can_be_narrowed(run, site, options, expected):
@@ -117,7 +125,9 @@ def test_groups_count_what_is_alike(run, site):
     [often, once] = json.loads(run("dlq", "groups", "--json").out)
 
     assert (often["count"], often["reason"], often["newest_id"]) == (2, "not_found", newest)
-    assert (once["count"], once["reason"], once["instance"]) == (1, "expired", "support")
+    assert (once["count"], once["reason"], once["actor"]) == (1, "expired", "send_message")
+    assert often["first_died_at"] < often["last_died_at"] or often["first_died_at"] == often["last_died_at"]
+    assert [one["count"] for one in json.loads(run("dlq", "groups", "--json", "-n", "1").out)] == [2]
 
 
 def test_a_redrive_makes_the_row_pending_and_enqueues_it_again(run, site):
@@ -132,8 +142,8 @@ def test_a_redrive_makes_the_row_pending_and_enqueues_it_again(run, site):
 
 def test_a_redrive_of_many_keeps_the_order_of_their_conversation(run, site, queue_client):
     ids = [f"m{number}" for number in range(12)]
-    for id_ in ids:
-        site.bury(id_)
+    # As if all had died within one millisecond.
+    queue_client.zadd("chat:queue:send_message.dead", {site.bury(id_): 1_000 for id_ in ids}, xx=True)
 
     assert run("dlq", "redrive", "--all", "--yes").code == ExitCode.OK
 
@@ -232,3 +242,15 @@ def test_where_there_is_nothing_that_is_said(run, site):
         ExitCode.OK,
         "no dead letter matches\n",
     )
+
+
+def test_what_went_to_somebody_else_holds_its_conversation_until_it_is_named(run, site):
+    astray, other = site.bury("m1", "recipient_mismatch"), site.bury("m2")
+
+    ran = run("dlq", "redrive", "--all", "--yes")
+
+    assert "1 left out: they went to somebody else" in ran.out
+    assert letters(site) == {astray}
+    assert other not in letters(site)
+    assert run("dlq", "redrive", astray, "--yes").code == ExitCode.OK
+    assert letters(site) == set()

@@ -8,11 +8,16 @@ import redis
 from deaf_servers import redis_without_select, silent_server
 
 import actors
-from actors.cli.checks import Round, Status, fail, make_all, ok, unknown, warn
-from actors.cli.checks import exit_code as code_of_checks
-from actors.settings import Hidden
+from actors.doctor.backends import named_alike
+from actors.doctor.checks import Round, Status, fail, make_all, ok, unknown, warn
+from actors.doctor.checks import exit_code as code_of_checks
+from actors.domain import Instance
+from actors.settings import Hidden, Settings
+from actors.stores.rows import InstanceRow
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.errors import ExitCode
+from middleware.slots import MINUTE_MS
+from middleware.ticks import Ticks
 
 pytestmark = pytest.mark.redis
 
@@ -37,22 +42,27 @@ def server(redis_server, queue_client):
         yield client
         client.config_set("maxmemory", 0)
         client.config_set("maxmemory-policy", "noeviction")
+        client.unlink("ballast")
 
 
 def test_a_site_that_is_as_it_must_be_fails_nowhere(checks, site, server):
     server.config_set("maxmemory", "1gb")
     site.sign_in()
+    broker = site.broker
+    for middleware in broker.middleware:
+        if isinstance(middleware, Ticks):
+            middleware.fire(broker, "sweep_pending", broker.clock.now_ms() // MINUTE_MS * MINUTE_MS)
 
     found = checks()
 
     assert {name for name, check in found.items() if check["status"] == "fail"} == set()
     assert {name for name, check in found.items() if check["status"] == "ok"} >= {
-        *("settings", "packages", "redis", "database", "isolation", "version", "role", "eviction", "memory", "keys"),
-        *("workers", "store", "sentry"),
+        *("settings", "packages", "redis", "database", "isolation", "role", "eviction", "memory", "keys", "workers"),
+        *("round_trip", "periodic", "store", "instances", "sentry", "neighbours"),
     }
     assert checks.code == ExitCode.OK
     assert set(checks.found) == {"status", "checks"}
-    assert set(found["redis"]) == {"name", "status", "found", "why", "fix"}
+    assert set(found["redis"]) == {"name", "status", "severity", "found", "why", "fix"}
 
 
 def test_the_doctor_leaves_nothing_behind(checks, site, queue_client):
@@ -77,7 +87,7 @@ def test_a_person_reads_what_to_do_below_the_finding(run, site, server):
     at = next(index for index, line in enumerate(lines) if line.startswith("fail"))
     assert lines[at].split() == ["fail", "eviction", "allkeys-lru"]
     assert lines[at + 1].startswith("         why: a full server deletes keys of the queue")
-    assert lines[at + 2].startswith("         fix: set maxmemory-policy noeviction")
+    assert lines[at + 2].startswith('         fix: `redis-cli -u "$REDIS_URL" CONFIG SET maxmemory-policy noeviction`')
 
 
 def test_without_settings_every_fault_is_listed_and_nobody_is_asked(checks, unset):
@@ -106,18 +116,30 @@ def test_a_wrong_password_is_told_apart(checks, site, redis_server):
     assert checks.code == ExitCode.UNAVAILABLE
 
 
+def test_who_never_answers_has_failed_and_what_waits_for_it_is_unknown(checks, site, monkeypatch):
+    monkeypatch.setattr("actors.doctor.run.WITHIN_S", 0.5)
+
+    found, _ = _asked_in_silence(checks, site)
+
+    assert found["redis"]["status"] == found["gateway.evolution"]["status"] == "fail"
+    assert found["workers"]["status"] == "unknown"
+    assert checks.code == ExitCode.UNAVAILABLE
+
+
+@pytest.mark.slow
 def test_where_nobody_ever_answers_it_takes_less_than_ten_seconds(checks, site):
+    _, took_s = _asked_in_silence(checks, site)
+
+    assert took_s < 10
+    assert checks.code == ExitCode.UNAVAILABLE
+
+
+def _asked_in_silence(checks, site):
     with silent_server() as port:
         gateway = {"evolution_url": f"http://127.0.0.1:{port}", "evolution_api_key": Hidden("k")}
         site.change(redis_url=Hidden(f"redis://127.0.0.1:{port}/0"), **gateway)
         began_s = time.monotonic()
-
-        found = checks()
-
-        assert time.monotonic() - began_s < 10
-    assert found["redis"]["status"] == found["gateway.evolution"]["status"] == "fail"
-    assert found["workers"]["status"] == "unknown"
-    assert checks.code == ExitCode.UNAVAILABLE
+        return checks(), time.monotonic() - began_s
 
 
 def test_a_server_that_ignores_select_is_the_wrong_database(checks, site, redis_server):
@@ -131,7 +153,7 @@ def test_a_server_that_ignores_select_is_the_wrong_database(checks, site, redis_
 
 
 def test_databases_that_are_one_and_the_same_are_found_by_looking(site, redis_server):
-    from actors.cli.doctor_redis import Probe, isolated
+    from actors.doctor.connection import Probe, isolated
 
     with redis_without_select(redis_server.port) as port:
         site.change(redis_url=Hidden(f"redis://:{redis_server.password}@127.0.0.1:{port}/0"))
@@ -169,6 +191,8 @@ def test_a_policy_that_may_delete_the_queue_is_refused(checks, site, server, pol
 
 
 def test_a_full_server_fails_and_a_crowded_one_warns(checks, site, server):
+    # What a doctor's own connections and scripts take must not count beside it.
+    server.set("ballast", b"x" * 16_000_000)
     used = server.info("memory")["used_memory"]
     server.config_set("maxmemory", int(used / 0.8))
     assert checks()["memory"]["status"] == "warn"
@@ -243,10 +267,31 @@ def test_what_a_provider_hides_is_unknown_and_never_ok(checks, site, redis_serve
         finally:
             admin.execute_command("ACL", "DELUSER", "shy")
 
-    hidden = ("database", "version", "role", "eviction", "memory", "persistence")
+    hidden = ("database", "version", "role", "eviction", "memory", "persistence", "disk", "evicted", "connections")
     assert {name: found[name]["status"] for name in hidden} == dict.fromkeys(hidden, "unknown")
     assert found["isolation"]["status"] == "ok"
     assert (checks.found["status"], checks.code) == ("warn", ExitCode.OK)
+
+
+def test_a_provider_that_has_no_config_and_no_slowlog_hides_what_they_say(checks, site):
+    options = {"rename-command CONFIG": '""', "rename-command SLOWLOG": '""', "maxmemory": "1gb"}
+    with EmbeddedRedis(options=options, persist=True) as managed:
+        site.change(redis_url=Hidden(managed.url(0)))
+        found = checks()
+
+    hidden = (
+        "fsync",
+        "client_buffers",
+        "idle_timeout",
+        "script_limit",
+        "lazy_flush",
+        "keyspace_events",
+        "slow_commands",
+    )
+    assert {name: found[name]["status"] for name in hidden} == dict.fromkeys(hidden, "unknown")
+    seen = ("database", "isolation", "role", "eviction", "memory", "persistence", "round_trip", "connections")
+    assert {name: found[name]["status"] for name in seen} == dict.fromkeys(seen, "ok")
+    assert found["slow_commands"]["found"] == "Redis refuses to say: no such command"
 
 
 def test_strict_fails_on_what_is_only_warned_of(checks, site):
@@ -264,6 +309,30 @@ def test_a_gateway_that_is_down_fails_with_its_own_words(checks, site):
     assert found["status"] == "fail"
     assert "http://127.0.0.1" not in found["found"]
     assert checks.code == ExitCode.UNAVAILABLE
+
+
+def test_the_cloud_api_is_asked_with_the_default_token(checks, site, sandbox):
+    site.change(whatsapp_cloud_url=sandbox.url, whatsapp_cloud_token=Hidden(sandbox.apikey))
+
+    found = checks()["gateway.whatsapp_cloud"]
+
+    assert (found["status"], found["found"]) == ("ok", "the Cloud API at 127.0.0.1 takes the default token")
+
+
+def test_an_expired_token_of_the_cloud_api_fails_and_is_not_shown(checks, site, sandbox):
+    site.change(whatsapp_cloud_url=sandbox.url, whatsapp_cloud_token=Hidden("expired-token"))
+
+    found = checks()["gateway.whatsapp_cloud"]
+
+    assert found["status"] == "fail"
+    assert "code 190" in found["found"]
+    assert "expired-token" not in str(found)
+
+
+def test_without_a_default_token_every_number_brings_its_own(checks, site):
+    site.change(gateway="whatsapp_cloud")
+
+    assert checks()["gateway.whatsapp_cloud"]["status"] == "unknown"
 
 
 def test_the_sandbox_replaces_every_gateway(checks, site, sandbox):
@@ -289,6 +358,41 @@ def test_a_store_that_fails_says_no_foreign_text(checks, site, monkeypatch):
     assert checks.code == ExitCode.UNAVAILABLE
 
 
+OURS = {"tenant_id": "t1", "base_url": "http://evo-1", "api_key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("others", "alike"),
+    [
+        ([], []),
+        # One number that two tenants may use.
+        ([Instance(name="sales", **{**OURS, "tenant_id": "t2"})], []),
+        ([Instance(name="sales", **{**OURS, "base_url": "http://evo-1/"})], []),
+        ([Instance(name="sales", **{**OURS, "base_url": "http://evo-2"})], ["sales"]),
+        ([Instance(name="sales", tenant_id="t2")], ["sales"]),
+        ([Instance(name="sales", backend="whatsapp_cloud", phone_number_id="1")], ["sales"]),
+        ([Instance(name="support", **{**OURS, "base_url": "http://evo-2"})], []),
+    ],
+)
+def test_numbers_that_share_a_name_share_their_trouble(others, alike):
+    settings = Settings(evolution_url="http://evo-9")
+
+    assert named_alike([Instance(name="sales", **OURS), *others], settings) == alike
+
+
+def test_numbers_that_share_a_name_are_warned_of(checks, site):
+    for number in (1, 2):
+        row = InstanceRow(
+            instance_name="5511988887777", tenant_id=f"t{number}", api_key="k", api_url=f"http://evo-{number}"
+        )
+        site.store.add(row)
+
+    found = checks()["instances"]
+
+    assert (found["status"], checks.code) == ("warn", ExitCode.OK)
+    assert "5511988887777" not in str(found)
+
+
 def test_a_misspelt_variable_is_warned_of_and_a_hosts_own_is_not(checks, site, monkeypatch):
     monkeypatch.setenv("CHAT_LEASE_MSS", "1")
     monkeypatch.setenv("CHAT_WIDGET_COLOUR", "red")
@@ -306,13 +410,30 @@ def test_another_package_called_middleware_is_a_failure(checks, site, monkeypatc
     assert checks()["packages"]["status"] == "fail"
 
 
-def test_dramatiqs_own_sentry_integration_is_warned_of(checks, site, monkeypatch):
+def test_dramatiqs_own_sentry_integration_is_a_failure(checks, site, monkeypatch):
     from dramatiq import Middleware
 
     stock = type("SentryMiddleware", (Middleware,), {"__module__": "sentry_sdk.integrations.dramatiq"})
     monkeypatch.setattr(site.broker, "middleware", [*site.broker.middleware, stock()])
 
-    assert checks()["sentry"]["status"] == "warn"
+    assert checks()["sentry"]["status"] == "fail"
+
+
+def test_a_cache_on_the_queues_database_is_refused_and_sockets_there_fail(checks, site, redis_server, monkeypatch):
+    from django.conf import settings
+
+    cache = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://localhost:{redis_server.port}/2"}
+    layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis_server.url(2)]}}
+    monkeypatch.setattr(settings, "CHANNEL_LAYERS", {"default": layer}, raising=False)
+    only_sockets = checks()["neighbours"]
+    monkeypatch.setattr(settings, "CACHES", {"default": cache})
+
+    both = checks()["neighbours"]
+
+    assert (only_sockets["severity"], both["severity"]) == ("error", "critical")
+    assert both["found"].startswith("CACHES['default'], CHANNEL_LAYERS['default'] is on database 2")
+    assert redis_server.password not in str(both)
+    assert checks.code == ExitCode.UNSAFE
 
 
 @pytest.mark.parametrize(
@@ -360,7 +481,7 @@ def test_a_check_that_hangs_or_breaks_hides_no_other():
 
 
 def test_a_client_that_redis_stops_answering_is_asked_only_once_more(site):
-    from actors.cli.doctor_redis import Probe
+    from actors.doctor.connection import Probe
 
     asked = []
 

@@ -1,10 +1,13 @@
 """The log of a worker: the event and its fields; never a text that is not ours."""
 
+import io
 import json
 import logging
 import sys
+import threading
 
 import pytest
+from waiting import stays, until
 
 from actors.cli import logs
 from actors.errors import BadPayload
@@ -65,6 +68,8 @@ def test_an_error_of_ours_shows_its_text():
 def test_the_root_logger_is_set_up_for_the_process(monkeypatch, capsys):
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
+    for switch in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing"):
+        monkeypatch.setattr(logging, switch, getattr(logging, switch))
     before = root.level
     try:
         logs.set_up("text", "warning")
@@ -78,3 +83,92 @@ def test_the_root_logger_is_set_up_for_the_process(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert said.count("shown.once") == 1
     assert "not.shown" not in said
+
+
+class Plain(logging.Formatter):
+    """The event alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    # Whoever is not asked to write does not write in this test's time.
+    monkeypatch.setattr(logs, "BATCH_S", 60.0)
+    handler = logs.Batches(io.StringIO())
+    handler.setFormatter(Plain())
+    yield handler
+    handler.close()
+
+
+def said(handler):
+    return handler.stream.getvalue().splitlines()
+
+
+def made(event, level=logging.INFO, *args):
+    return logging.LogRecord("actors.chat", level, __file__, 1, event, args, None)
+
+
+def test_lines_are_written_together_and_a_warning_at_once_with_all_before_it(batches):
+    batches.handle(made("first"))
+    batches.handle(made("second"))
+    stays(lambda: said(batches) == [], for_ms=150)
+
+    batches.handle(made("third", logging.WARNING))
+
+    assert said(batches) == ["first", "second", "third"]
+
+
+def test_lines_that_nobody_hurries_are_written_soon(monkeypatch):
+    monkeypatch.setattr(logs, "BATCH_S", 0.02)
+    handler = logs.Batches(io.StringIO())
+    handler.setFormatter(Plain())
+    for number in range(3):
+        handler.handle(made(f"line {number}"))
+        until(lambda: len(said(handler)) > number, within_ms=5_000)  # noqa: B023 - called before the loop goes on
+    handler.close()
+
+
+def test_a_line_says_what_was_so_when_it_was_logged(batches):
+    seen = ["as it was"]
+    batches.handle(made("%s", logging.INFO, seen))
+    seen[0] = "changed since"
+    batches.flush()
+
+    assert said(batches) == ["['as it was']"]
+
+
+def test_many_threads_lose_no_line_and_each_keeps_its_order(batches):
+    def log(name: int) -> None:
+        for number in range(500):
+            batches.handle(made(f"{name} {number}", logging.WARNING if number % 50 == 0 else logging.INFO))
+
+    threads = [threading.Thread(target=log, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    batches.close()
+
+    lines = said(batches)
+    assert len(lines) == 2_000
+    assert [line for line in lines if line.startswith("2 ")] == [f"2 {number}" for number in range(500)]
+
+
+def test_what_comes_after_the_end_is_written_at_once(batches):
+    batches.handle(made("before"))
+    batches.close()
+    batches.handle(made("after"))
+
+    assert said(batches) == ["before", "after"]
+
+
+def test_a_log_that_nobody_takes_any_more_stops_nobody(batches):
+    batches.stream.close()
+
+    batches.handle(made("lost", logging.ERROR))
+    batches.stream = io.StringIO()
+    batches.handle(made("kept", logging.ERROR))
+
+    assert said(batches) == ["kept"]

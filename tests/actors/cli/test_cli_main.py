@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actors.cli import main
-from actors.cli.exit_codes import code_of
 from actors.errors import BadRecipient, GatewayUnreachable, SettingsError
+from actors.exit_codes import code_of
 from middleware.errors import ExitCode, QueueFull, QueueRefused, QueueUnavailable, Refusal
 
 ROOT = Path(__file__).parents[3]

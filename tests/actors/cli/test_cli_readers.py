@@ -1,16 +1,18 @@
-"""``stats`` and ``memory``: the public shapes, and what a person sees."""
+"""``stats``: the public shape, and what a person sees."""
 
 import json
 
 import pytest
 
 import actors
-from middleware import memory
 from middleware.errors import ExitCode
 
 pytestmark = pytest.mark.redis
 
-DEPTHS = {"ready", "delayed", "in_flight", "waiting_in_lane", "dead", "oldest_ready_age_s"}
+DEPTHS = {
+    *("ready", "delayed", "in_flight", "waiting_in_lane", "waiting_in_group", "dead"),
+    *("oldest_ready_age_s", "oldest_dead_age_s", "next_due_in_s", "paused_for_s"),
+}
 
 
 def test_stats_have_the_public_shape(run, site):
@@ -40,6 +42,7 @@ def test_stats_show_the_workers_that_are_alive(run, site):
             "threads": 3,
             "queues": ["send_message"],
             "in_flight": 2,
+            "rss_bytes": None,
             "started_at": "1970-01-01T00:00:01+00:00",
         }
     ]
@@ -67,42 +70,6 @@ def test_a_person_sees_a_table_and_that_nobody_works(run, site):
         ["send_message", "1"]
     ]
     assert "no worker is alive; start one with: chat-actors worker" in said
-
-
-def test_memory_shows_samples_in_the_public_shape_oldest_first(run, site, queue_client):
-    for minute in (1, 2, 3):
-        sample = memory.Sample(
-            at_ms=minute * 60_000,
-            used_memory_bytes=minute * 1_000,
-            maxmemory_bytes=0,
-            policy="noeviction",
-            databases={"2": {"keys": 4, "expires": 0, "estimated_bytes": 512}},
-            queues={"send_message": {"ready": 7}},
-        )
-        assert memory.record(queue_client, site.broker.machinery.keys.memory, sample)
-
-    [older, newest] = json.loads(run("memory", "--json", "--limit", "2").out)["samples"]
-
-    assert (older["at"], newest["at"]) == ("1970-01-01T00:02:00+00:00", "1970-01-01T00:03:00+00:00")
-    assert set(newest) == {
-        *("at", "used_memory_bytes", "peak_bytes", "maxmemory_bytes", "policy", "fragmentation", "databases", "queues")
-    }
-    assert newest["databases"] == {"2": {"keys": 4, "expires": 0, "estimated_bytes": 512}}
-
-
-def test_a_person_sees_what_a_server_does_not_say_as_a_dash(run, site, queue_client):
-    sample = memory.Sample(at_ms=60_000, used_memory_bytes=3 * 1024 * 1024, maxmemory_bytes=0)
-    memory.record(queue_client, site.broker.machinery.keys.memory, sample)
-
-    header, row = run("memory").out.splitlines()
-
-    assert header.split()[:3] == ["at", "used", "of"]
-    assert row.split() == ["1970-01-01T00:01:00+00:00", "3.0", "MB", "no", "limit", "-", "-", "-", "-", "0"]
-
-
-def test_before_the_first_sample_that_is_said(run, site):
-    assert "no sample yet" in run("memory").out
-    assert json.loads(run("memory", "--json").out) == {"samples": []}
 
 
 def test_a_redis_that_does_not_answer_is_said_with_its_code(run, site):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import servers
 from deaf_servers import redis_without_select
 from waiting import until
 
@@ -98,13 +99,7 @@ def started(place: Place, name: str, log: Path, **settings: str) -> Iterator["su
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        servers.end(process, within_s=10)
 
 
 def ended(place: Place, name: str, **settings: str) -> int:
@@ -205,3 +200,13 @@ def test_the_script_of_the_wheel_is_the_command_line(wheel):
     said = subprocess.run([script, "--help"], cwd=wheel.folder, capture_output=True, text=True, check=True).stdout
 
     assert said.startswith("Usage: chat-actors [OPTIONS] COMMAND [ARGS]...")
+
+
+def test_pytest_finds_the_plugin_of_the_wheel(wheel):
+    (wheel.folder / "test_host.py").write_text("def test_it(chat_sends):\n    assert chat_sends.sent == []\n")
+    command = [wheel.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:django", "test_host.py"]
+    environ = {**os.environ, "CHAT_STORE": "memory"}
+
+    said = subprocess.run(command, cwd=wheel.folder, env=environ, capture_output=True, text=True, check=False).stdout
+
+    assert "1 passed" in said

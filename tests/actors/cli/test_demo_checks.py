@@ -10,12 +10,12 @@ from actors.cli import demo_checks as checks
 from actors.cli import demo_plan
 from actors.cli.demo_facts import Delivery, Facts, Letter, Row, ThreadRow
 from actors.cli.demo_faults import FAULTS, rules, strikes
-from actors.cli.demo_plan import SENT, Message, Plan, ending
+from actors.cli.demo_plan import PARKED, REFUSED_KEY, SENT, Message, Plan, ending
 from actors.cli.demo_report import percentile
 from actors.cli.demo_story import make_plan
 from actors.cli.demo_texts import LONG_CHARS
-from actors.gateways.sandbox.faults import parse
-from middleware.brokers.redis.transitions import QueueStats
+from actors.gateways.sandbox.rules import parse
+from middleware.brokers.redis.values import QueueStats
 
 QUEUES = ("send_message", "fetch_profile_pic", "fetch_group_info")
 AT_MS = 1_750_000_000_000
@@ -39,8 +39,18 @@ def perfect(plan: Plan, *, mended: bool = False) -> Facts:
         Letter(id=f"letter of {subject}", queue=queue, reason=reason, subject=subject, attempts=1)
         for (queue, subject), reason in demo_plan.expected_letters(plan, mended=mended).items()
     ]
+    finder = min(
+        demo_plan.possible_letters(plan, mended=mended), default=None, key=lambda one: one[0] != "send_message"
+    )
+    if finder is not None:
+        letters.append(
+            Letter(id="letter of the key", queue=finder[0], reason=REFUSED_KEY, subject=finder[1], attempts=1)
+        )
+    parked = {one.id for one in plan.messages if demo_plan.is_parked(one.thread, mended=mended)} - {
+        finder and finder[1]
+    }
     return Facts(
-        rows={message.id: _row(message, mended=mended) for message in plan.messages},
+        rows={message.id: _row(message, parked, mended=mended) for message in plan.messages},
         threads={thread.id: _thread_row(thread, mended=mended) for thread in plan.threads},
         deliveries=deliveries,
         letters=letters,
@@ -48,8 +58,8 @@ def perfect(plan: Plan, *, mended: bool = False) -> Facts:
     )
 
 
-def _row(message: Message, *, mended: bool) -> Row:
-    end = ending(message, mended=mended)
+def _row(message: Message, parked: set[str], *, mended: bool) -> Row:
+    end = PARKED if message.id in parked else ending(message, mended=mended)
     key_id = f"key of {message.id}:0" if end == SENT else None
     return Row(id=message.id, status=end.status, reason=end.reason, provider_id=key_id, saved_at_ms=AT_MS)
 
@@ -82,8 +92,11 @@ def _delivery(message: Message, index: int) -> Delivery:
 
 
 def _stats(name: str, **depths: int) -> QueueStats:
-    zero = dict.fromkeys(("ready", "delayed", "in_flight", "waiting_in_lane", "dead", "lanes_held"), 0)
-    return QueueStats(queue_name=name, oldest_ready_age_s=None, next_due_in_ms=None, counters={}, **{**zero, **depths})
+    zero = dict.fromkeys(
+        ("ready", "delayed", "in_flight", "waiting_in_lane", "waiting_in_group", "dead", "lanes_held"), 0
+    )
+    nothing = dict.fromkeys(("oldest_ready_age_s", "oldest_dead_age_s", "next_due_in_ms", "paused_for_s"))
+    return QueueStats(queue_name=name, counters={}, **nothing, **{**zero, **depths})
 
 
 def sent_text(plan: Plan, *, place: int = 1) -> Message:
@@ -185,11 +198,11 @@ def test_a_message_that_vanished_from_the_database_is_named(plan: Plan, facts: F
 
 
 def test_a_message_that_failed_for_another_reason_has_not_ended_as_it_must(plan: Plan, facts: Facts):
-    message = next(one for one in plan.messages if ending(one).reason == "unauthorized")
+    message = next(one for one in plan.messages if ending(one).reason == "not_on_whatsapp")
 
     broken = list(checks.wrong_endings(plan, with_row(facts, message.id, reason="expired")))
 
-    assert broken == [f"message {message.id} had to end failed (unauthorized) and is failed (expired)"]
+    assert broken == [f"message {message.id} had to end failed (not_on_whatsapp) and is failed (expired)"]
 
 
 def test_a_row_that_says_sent_without_a_delivery_is_a_lie(plan: Plan, facts: Facts):
@@ -290,6 +303,20 @@ def test_a_dead_letter_of_something_that_must_not_fail_is_named(plan: Plan, fact
     ]
 
 
+@pytest.mark.parametrize("count", [0, checks.MOST_FINDERS + 1])
+def test_a_refused_key_that_nobody_found_or_that_killed_all_is_named(plan: Plan, facts: Facts, count: int):
+    possible = sorted(demo_plan.possible_letters(plan))[:count]
+    others = [letter for letter in facts.letters if letter.reason != REFUSED_KEY]
+    found = [
+        Letter(id=f"l{subject}", queue=queue, reason=REFUSED_KEY, subject=subject, attempts=1)
+        for queue, subject in possible
+    ]
+
+    (told,) = checks.wrong_letters(plan, replace(facts, letters=[*others, *found]))
+
+    assert told.endswith(f"here it made {count} dead letters")
+
+
 def test_a_dead_letter_with_another_reason_is_named(plan: Plan, facts: Facts):
     letter = replace(facts.letters[0], reason="expired")
 
@@ -319,11 +346,14 @@ def test_participants_of_the_host_must_survive_those_of_the_gateway(plan: Plan, 
     ]
 
 
-@pytest.mark.parametrize("state", ["ready", "delayed", "in_flight", "waiting_in_lane"])
+@pytest.mark.parametrize("state", ["ready", "delayed", "in_flight", "waiting_in_lane", "waiting_in_group"])
 def test_what_is_left_in_a_queue_is_told(facts: Facts, state: str):
     queues = {**facts.queues, "send_message": _stats("send_message", **{state: 2})}
+    told = ["send_message: 2 messages have no outcome"]
 
-    assert checks.leftovers(replace(facts, queues=queues)) == ["send_message: 2 messages have no outcome"]
+    assert checks.leftovers(replace(facts, queues=queues), mended=True) == told
+    # Before, some wait for their instance.
+    assert checks.leftovers(replace(facts, queues=queues)) == ([] if state.startswith("waiting") else told)
 
 
 def test_mended_messages_must_be_sent_and_their_letters_be_gone(plan: Plan, facts: Facts):

@@ -1,15 +1,20 @@
 """System checks find what would stop or lose messages, and say what to do."""
 
 import pytest
+import redis.asyncio
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 
+from actors.django_app import check_neighbours
 from actors.django_app.checks import check_chat_actors
 
 
 @pytest.fixture
-def found(settings):
+def found(settings, monkeypatch):
     """``found(CHAT_ACTORS={…}, CACHES={…})`` → ids and errors of the checks."""
+
+    # A redis-py that waits: what another does is a check of its own.
+    monkeypatch.setattr(check_neighbours, "_default_s", lambda: None)
 
     def check(**values: object):
         for name, value in values.items():
@@ -136,6 +141,44 @@ def test_a_channel_layer_elsewhere_is_none_of_ours(found, host):
     assert found(CHAT_ACTORS=REDIS, CHANNEL_LAYERS=_layer(host)) == {}
 
 
+URL = "redis://10.0.0.5:6379/1"
+
+
+@pytest.mark.parametrize(
+    ("default_s", "hosts", "ids"),
+    [
+        (5, [URL], ["W009"]),
+        (5, [("10.0.0.5", 6379)], ["W009"]),
+        (5, [{"host": "10.0.0.5"}], ["W009"]),
+        (5, [], ["W009"]),
+        (5, [{"address": URL, "socket_timeout": 15}, URL], ["W009"]),
+        (5, [{"address": URL, "socket_timeout": 15}], []),
+        (5, [{"address": URL, "socket_timeout": None}], []),
+        (5, [f"{URL}?socket_timeout=15"], []),
+        (5, [{"address": f"{URL}?socket_timeout=2", "socket_timeout": 15}], ["W009"]),
+        (None, [URL], []),
+        (None, [{"address": URL, "socket_timeout": 2}], ["W009"]),
+    ],
+)
+def test_sockets_that_are_cut_while_nothing_happens_are_warned_of(found, monkeypatch, default_s, hosts, ids):
+    monkeypatch.setattr(check_neighbours, "_default_s", lambda: default_s)
+
+    assert list(found(CHAT_ACTORS=REDIS, CHANNEL_LAYERS=_layer(*hosts))) == ids
+
+
+def test_a_layer_that_waits_otherwise_is_not_warned_of(found, monkeypatch):
+    monkeypatch.setattr(check_neighbours, "_default_s", lambda: 5)
+    layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [URL]}}
+
+    assert found(CHANNEL_LAYERS={"default": layer}) == {}
+
+
+def test_what_redis_py_does_by_itself_is_known():
+    pool = redis.asyncio.ConnectionPool.from_url(URL)
+
+    assert check_neighbours._default_s() == pool.make_connection().socket_timeout
+
+
 def test_a_project_without_redis_is_not_checked_for_neighbours(found):
     assert found(CHAT_ACTORS={}, CACHES=_cache("redis://10.0.0.5:6379/2")) == {}
 
@@ -145,3 +188,29 @@ def test_the_checks_run_with_djangos_own(settings):
 
     with pytest.raises((SystemCheckError, CommandError), match=r"chat_actors\.E002"):
         call_command("check")
+
+
+LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
+@pytest.mark.parametrize(
+    ("chat_actors", "layers", "ids"),
+    [
+        ({"BROADCAST": True}, LAYER, []),
+        ({"BROADCAST": False}, {}, []),
+        ({}, {}, []),
+        ({"BROADCAST": True}, {}, ["E006"]),
+        ({"BROADCAST": True, "BROADCAST_SERIALIZER": "chat.models.Message"}, LAYER, []),
+        ({"BROADCAST": True, "BROADCAST_SERIALIZER": "chat.models.Letter"}, LAYER, ["E006"]),
+    ],
+)
+def test_a_broadcast_that_reaches_nobody_is_an_error(found, chat_actors, layers, ids):
+    assert list(found(CHAT_ACTORS=chat_actors, CHANNEL_LAYERS=layers)) == ids
+
+
+def test_a_broadcast_without_channels_names_what_to_install(found, monkeypatch):
+    monkeypatch.setattr("actors.django_app.checks.find_spec", lambda name: None)
+
+    errors = found(CHAT_ACTORS={"BROADCAST": True}, CHANNEL_LAYERS=LAYER)
+
+    assert "chat-actors[channels]" in errors["E006"].hint

@@ -1,64 +1,16 @@
 """A message is sent when, and only when, the rows that it needs are committed."""
 
-import asyncio
 import logging
-import threading
 
-import dramatiq
 import pytest
 from chat.models import Conversation, Message
-from django.db import connection, transaction
-from dramatiq.brokers.stub import StubBroker
-from waiting import until
+from django.db import transaction
 
-from actors.django_app.send import asend, send_on_commit
+from actors.django_app.send import send_on_commit
 from actors.errors import SettingsError
 from middleware.errors import QueueRefused, QueueUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Queue(StubBroker):
-    """Remembers what it took; refuses with ``error`` while one is set."""
-
-    def __init__(self) -> None:
-        super().__init__(middleware=[])
-        self.error: Exception | None = None
-        self.asked = 0
-        self.sent: list[tuple[str, bool]] = []
-
-    def enqueue(self, message, *, delay=None):
-        self.asked += 1
-        if self.error is not None:
-            raise self.error
-        found = Message.objects.filter(pk=message.args[0]).exists() if message.actor_name == "send_message" else True
-        self.sent.append((message.args[0], found and not connection.in_atomic_block))
-        return message
-
-
-@pytest.fixture
-def queue():
-    broker = Queue()
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def send_message(queue):
-    @dramatiq.actor(broker=queue, actor_name="send_message")
-    def send(message_id, *, use_fallback=False):
-        raise AssertionError("nothing runs here")
-
-    return send
-
-
-@pytest.fixture
-def fetch_profile_pic(queue):
-    @dramatiq.actor(broker=queue, actor_name="fetch_profile_pic")
-    def fetch(conversation_id, phone=None):
-        raise AssertionError("nothing runs here")
-
-    return fetch
 
 
 def _message() -> str:
@@ -121,7 +73,7 @@ def test_redis_that_is_down_leaves_the_row_pending_and_the_answer_whole(queue, s
 
     assert after == ["told the browser"]
     assert Message.objects.get(pk=id_).status == "pending"
-    [record] = [record for record in caplog.records if record.name == "actors.django_app.send"]
+    [record] = [record for record in caplog.records if record.getMessage() == "message.enqueue_failed"]
     assert (record.getMessage(), record.levelno) == ("message.enqueue_failed", logging.ERROR)
     assert (record.actor, record.code, record.chat_message_id) == ("send_message", "queue_unavailable", id_)
     assert "10.0.0.9" not in caplog.text
@@ -132,7 +84,7 @@ def test_what_is_logged_of_a_failed_fetch_is_its_conversation_and_no_number(queu
 
     send_on_commit(fetch_profile_pic, "c-1", phone="+5511988887777")
 
-    [record] = [record for record in caplog.records if record.name == "actors.django_app.send"]
+    [record] = [record for record in caplog.records if record.getMessage() == "message.enqueue_failed"]
     assert (record.conversation, record.code) == ("c-1", "queue_refused")
     assert "5511988887777" not in str(vars(record))
 
@@ -211,33 +163,3 @@ def test_a_call_that_the_actor_cannot_take_fails_before_anything_commits(queue, 
         view()
     assert Message.objects.count() == before
     assert queue.asked == 0
-
-
-def test_async_code_sends_without_blocking_its_loop(queue, send_message):
-    id_ = _message()
-    entered, go = threading.Event(), threading.Event()
-    plain = queue.enqueue
-
-    def slow(message, *, delay=None):
-        entered.set()
-        assert go.wait(timeout=30)
-        queue.sent.append((message.args[0], True))
-        return message
-
-    queue.enqueue = slow
-
-    async def view() -> list[str]:
-        steps = []
-        sending = asyncio.create_task(asend(send_message, id_))
-        while not entered.is_set():
-            await asyncio.sleep(0)
-        # The queue is still being waited for, and the loop is here.
-        steps.append("loop ran")
-        go.set()
-        await sending
-        steps.append("sent")
-        return steps
-
-    assert asyncio.run(view()) == ["loop ran", "sent"]
-    queue.enqueue = plain
-    until(lambda: [sent for sent, _ in queue.sent] == [id_], within_ms=1_000)

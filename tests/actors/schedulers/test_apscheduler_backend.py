@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from waiting import stays, until
 
-from actors.schedule import Entry
+from actors.schedule import CatchUp, Entry
 from actors.schedulers.apscheduler import GridTrigger, Ticking, start
 from middleware.clock import SystemClock
 from middleware.errors import QueueUnavailable
@@ -141,19 +141,22 @@ def test_a_stopped_scheduler_fires_no_more_and_its_threads_end():
     until(lambda: engine_threads() == [], within_ms=5_000)
 
 
-def test_a_send_under_way_does_not_hold_up_the_stop(ticking):
+def test_a_send_under_way_does_not_hold_up_the_stop_and_none_follows_it(ticking):
     begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+    fired: list[int] = []
 
     def fire(actor: str, slot_ms: int) -> None:
+        fired.append(slot_ms)
         begun.set()
         may_end.wait(10)
         ended.set()
 
     scheduler = ticking(fire)
-    scheduler.start((MINUTELY,))
+    scheduler.start((Entry(actor="sample", cron=Cron("* * * * *"), catch_up=CatchUp.ALL),))
     assert begun.wait(5)
     scheduler.stop()
     assert not ended.is_set()
 
     may_end.set()
     assert ended.wait(5)
+    stays(lambda: len(fired) == 1, for_ms=200)

@@ -17,12 +17,14 @@ from waiting import until
 
 import actors
 from actors import services
-from actors.schedule import PERIODIC_ACTORS
+from actors.schedule import PERIODIC_ACTORS, Entry
+from actors.schedulers.base import Sender
 from actors.schedulers.periodiq import Periodic, attach
 from actors.services import Services
 from actors.settings import Settings
 from actors.stores.memory import MemoryStore
 from middleware.brokers.redis.embedded import EmbeddedRedis
+from middleware.errors import QueueUnavailable
 from middleware.slots import Cron, slot_of, tick_options
 
 ROOT = Path(__file__).parents[3]
@@ -36,29 +38,27 @@ def _settings() -> Iterator[None]:
     services.install(None)
 
 
-class Due(Periodic):
-    """An actor that is due as the test says."""
+def due(text: str, zone: str = "UTC", sent: list[int] | None = None) -> Periodic:
+    """An actor that is due as the test says; what it sends goes to ``sent``."""
+    sender = Sender(lambda _, slot_ms: (sent if sent is not None else []).append(slot_ms))
+    return Periodic(lambda: Entry(actor="sample", cron=Cron(text, time_zone=zone)), sender.send_due)
 
-    def __init__(self, text: str, zone: str = "UTC") -> None:
-        super().__init__("sample")
-        self.given = Cron(text, time_zone=zone)
 
-    @property
-    def _cron(self) -> Cron:
-        return self.given
+def ms(*parts: int) -> int:
+    return int(datetime(*parts, tzinfo=UTC).timestamp()) * 1000
 
 
 def test_every_actor_of_the_schedule_is_one_that_periodiq_finds():
     periodic = [actor for actor in actors.broker.actors.values() if "periodic" in actor.options]
 
     assert sorted(actor.actor_name for actor in periodic) == sorted(PERIODIC_ACTORS)
-    assert {str(actor.options["periodic"]) for actor in periodic} == {"* * * * *", "*/1 * * * *"}
+    assert {str(actor.options["periodic"]) for actor in periodic} == {*("* * * * *", "*/1 * * * *", "0 */1 * * *")}
 
 
 def test_what_a_host_has_set_itself_stays():
     broker = StubBroker(middleware=[])
     broker.actor_options |= {"periodic"}
-    own = Due("0 3 * * *")
+    own = due("0 3 * * *")
     for name in PERIODIC_ACTORS:
         dramatiq.actor(lambda: None, broker=broker, actor_name=name, periodic=own)
     attach(broker)
@@ -85,25 +85,52 @@ def test_the_option_can_be_set_with_periodiqs_own_cron_too():
 def test_sunday_comes(text):
     # Of periodiq 0.14's own cron only the form with 7 ever matches a Sunday, and that one is slept over when asked on a
     # Saturday evening.
-    sunday = pendulum.datetime(2026, 1, 4)
+    sunday, sent = pendulum.datetime(2026, 1, 4), []
+    periodic = due(text, sent=sent)
 
-    assert Due(text).validate(sunday)
-    assert not Due(text).validate(sunday.add(days=1))
-    assert Due(text).next_valid_date(sunday.subtract(minutes=1)) == sunday
+    assert periodic.next_valid_date(sunday.subtract(minutes=1)) == sunday
+    for day in range(-1, 7):
+        periodic.validate(sunday.add(days=day))
+    assert sent == [ms(2026, 1, 4)]
 
 
 def test_it_is_asked_in_any_time_zone_and_answers_in_its_own():
-    due = Due("30 9 * * *", "America/Sao_Paulo")
+    sent: list[int] = []
+    periodic = due("30 9 * * *", "America/Sao_Paulo", sent)
+    periodic.validate(pendulum.datetime(2026, 1, 5, 13, 30, tz="Europe/Berlin"))
 
-    assert due.validate(pendulum.datetime(2026, 1, 5, 13, 30, tz="Europe/Berlin"))
-    assert due.next_valid_date(pendulum.datetime(2026, 1, 5, tz="Asia/Tokyo")) == datetime(
+    assert sent == [ms(2026, 1, 5, 12, 30)]
+    assert periodic.next_valid_date(pendulum.datetime(2026, 1, 5, tz="Asia/Tokyo")) == datetime(
         2026, 1, 5, 12, 30, tzinfo=UTC
     )
 
 
+def test_periodiq_is_left_nothing_to_send():
+    # Its own send would go out once more where another process sent the slot minutes ago.
+    assert due("* * * * *").validate(pendulum.datetime(2026, 1, 5)) is False
+
+
+def test_a_send_that_failed_is_tried_again_within_seconds():
+    tries: list[int] = []
+
+    def fire(_: str, slot_ms: int) -> None:
+        tries.append(slot_ms)
+        if len(tries) == 1:
+            raise QueueUnavailable("Redis is away")
+
+    yearly = Entry(actor="sample", cron=Cron("0 3 5 1 *"))
+    periodic, now = Periodic(lambda: yearly, Sender(fire).send_due), pendulum.datetime(2026, 1, 5, 3)
+    periodic.validate(now)
+    assert periodic.next_valid_date(now) - pendulum.now() < timedelta(minutes=1)
+
+    periodic.validate(now.add(seconds=5))
+    assert periodic.next_valid_date(now) == datetime(2027, 1, 5, 3, tzinfo=UTC)
+    assert tries == [ms(2026, 1, 5, 3)] * 2
+
+
 def test_its_answers_mix_with_periodiqs():
     now = pendulum.now()
-    dates = sorted([Due("* * * * *").next_valid_date(now), periodiq.cron("0 0 1 1 *").next_valid_date(now)])
+    dates = sorted([due("* * * * *").next_valid_date(now), periodiq.cron("0 0 1 1 *").next_valid_date(now)])
 
     assert timedelta() < dates[0] - pendulum.now() + timedelta(seconds=1) <= timedelta(minutes=1, seconds=1)
 
@@ -122,12 +149,13 @@ class Process:
     def __init__(self, log: Path, environ: dict[str, str]) -> None:
         self.log = log
         with log.open("wb") as stderr:
-            self.popen = subprocess.Popen([str(PERIODIQ), "actors"], cwd=ROOT, env=environ, stderr=stderr)
+            self.popen = subprocess.Popen([str(PERIODIQ), "-v", "actors"], cwd=ROOT, env=environ, stderr=stderr)
 
-    def has_sent(self) -> bool:
+    def has_asked(self) -> bool:
         text = self.log.read_text()
         assert self.popen.poll() is None, text
-        return all(f"Scheduling Actor({name})" in text for name in PERIODIC_ACTORS)
+        # Said when every actor was asked, and so sent.
+        return "Nothing to do until" in text
 
 
 @pytest.fixture
@@ -154,10 +182,10 @@ def test_two_processes_and_a_restart_send_each_slot_once(start_periodiq, queue_c
     prefix = "test:periodiq:housekeeping"
     two = [start_periodiq() for _ in range(2)]
     # They wait for the next minute when they start in the last seconds of one.
-    until(lambda: all(process.has_sent() for process in two), within_ms=30_000)
+    until(lambda: all(process.has_asked() for process in two), within_ms=30_000)
     two[0].popen.kill()
     again = start_periodiq()
-    until(again.has_sent, within_ms=30_000)
+    until(again.has_asked, within_ms=30_000)
 
     until(lambda: queue_client.llen(prefix) == len(PERIODIC_ACTORS), within_ms=5_000)
     assert int(queue_client.hget(f"{prefix}.counters", "enqueued")) == len(PERIODIC_ACTORS)

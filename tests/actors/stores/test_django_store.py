@@ -1,18 +1,20 @@
 """What the Django store promises beyond the contract: the host's rows are touched as its authors would want it."""
 
 import re
+import threading
 import uuid
 from types import SimpleNamespace
 
 import pytest
 from chat.models import Conversation, Message
 from contracts.django_world import DeskWorld, DjangoWorld
-from contracts.store_world import GROUP, NOW_MS, claim, conversation, group, message
+from contracts.store_world import GROUP, NOW_MS, claim, conversation, first, group, message
 from desk.models import Entry
 from django.db import connections, transaction
 from django.db.models.signals import post_save, pre_save
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from waiting import until
 
 from actors.domain import AttemptState, GroupInfo, Receipt
 from actors.errors import ChatError, Permanent, SettingsError, Transient
@@ -99,7 +101,7 @@ def test_a_conversation_does_not_move_in_the_inbox_because_of_a_fetch(world):
     assert Conversation.objects.using(world.alias).get(pk=team.id).updated_at == before
 
 
-def test_a_route_costs_one_query_and_a_load_four_at_most(world):
+def test_a_route_costs_one_query_and_a_load_three_at_most(world):
     thread = conversation(world)
     original = message(world, thread, status="sent", message_id="P0")
     reply = message(world, thread, metadata={"reply_to": original.id})
@@ -112,7 +114,7 @@ def test_a_route_costs_one_query_and_a_load_four_at_most(world):
     with CaptureQueriesContext(connections[world.alias]) as loading:
         world.store.load_message(reply.id)
 
-    assert (len(routing), len(loading)) == (1, 4)
+    assert (len(routing), len(loading)) == (1, 3)
 
 
 def test_two_spellings_of_one_id_are_one_attempt(world):
@@ -123,7 +125,7 @@ def test_two_spellings_of_one_id_are_one_attempt(world):
 
     assert taken.message_id == sent.id
     assert world.store.attempts(spelled) == world.store.attempts(sent.id) == [taken]
-    assert world.store.claim(sent.id, 0, instance_name="line-1", now_ms=NOW_MS, deadline_at_ms=NOW_MS) is None
+    assert world.store.claim(first(sent.id)) is None
 
 
 def test_a_claim_that_could_still_be_undone_is_refused(world):
@@ -200,6 +202,28 @@ def test_a_connection_that_the_server_closed_is_replaced(postgres_world):
     world.store.close_stale_connections()
 
     assert world.store.load_message(sent.id).id == sent.id
+
+
+@pytest.mark.postgres
+def test_a_thread_that_ends_leaves_no_connection_behind(postgres_world):
+    pids = []
+
+    def work() -> None:
+        with connections[postgres_world.alias].cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pids.extend(cursor.fetchone())
+        postgres_world.store.close_thread_connections()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    def is_gone() -> bool:
+        with connections[postgres_world.alias].cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pids)
+            return cursor.fetchone() == (0,)
+
+    until(is_gone, within_ms=5_000)
 
 
 @pytest.mark.postgres

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from contracts.store_world import first
 
 from actors.errors import SettingsError, Transient
 from actors.settings import Settings
@@ -30,9 +31,7 @@ def path(tmp_path):
 def _claim_all(path: Path, count: int) -> list[str]:
     store = SqliteStore(path)
     wanted = [f"m-{index}" for index in range(count)]
-    won = [
-        id_ for id_ in wanted if store.claim(id_, 0, instance_name="line-1", now_ms=NOW_MS, deadline_at_ms=NOW_MS + 1)
-    ]
+    won = [id_ for id_ in wanted if store.claim(first(id_))]
     store.close()
     return won
 
@@ -85,7 +84,7 @@ def test_the_file_is_for_its_owner_only(path):
 
 def test_a_claim_is_on_disk_before_it_returns(path):
     store = SqliteStore(path)
-    store.claim("m-1", 0, instance_name="line-1", now_ms=NOW_MS, deadline_at_ms=NOW_MS + 1)
+    store.claim(first("m-1"))
 
     with store._file.open() as connection:
         # 2 = FULL: a commit is synced; with 1 a power cut could undo it after the gateway was called.
@@ -166,3 +165,46 @@ def test_settings_name_the_file(path):
 def test_settings_without_a_usable_path_are_refused(value, said):
     with pytest.raises(SettingsError, match=said):
         make_store("sqlite", Settings(sqlite_path=value))
+
+
+#: The table of attempts as the first version made it.
+FIRST_VERSION = """
+CREATE TABLE send_attempt (
+    message_id TEXT NOT NULL, part INTEGER NOT NULL, state TEXT NOT NULL, number INTEGER NOT NULL,
+    instance_name TEXT NOT NULL, started_at_ms INTEGER NOT NULL, deadline_at_ms INTEGER NOT NULL,
+    looks INTEGER NOT NULL DEFAULT 0, provider_message_id TEXT, reason TEXT, PRIMARY KEY (message_id, part));
+INSERT INTO send_attempt VALUES ('m-0', 0, 'unknown', 1, 'line-1', 1, 2, 1, NULL, 'timeout');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_version_keeps_its_attempts(path):
+    connection = sqlite3.connect(path)
+    connection.executescript(FIRST_VERSION)
+    connection.close()
+
+    store = SqliteStore(path)
+    [attempt] = store.attempts("m-0")
+
+    assert (attempt.state, attempt.looks, attempt.resends, attempt.fingerprint) == ("unknown", 1, 0, "")
+    assert store.claim(first("m-1")) is not None
+    store.close()
+
+
+def test_a_block_inside_another_is_part_of_it(path):
+    store, other = SqliteStore(path), SqliteStore(path)
+    store.add(THREAD, HELLO)
+
+    def write_and_stop() -> None:
+        with store._file.writing():
+            assert store.mark_sent("m-1", provider_message_id="P1") is True
+            with store._file.writing():
+                store.claim(first("m-1"))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_and_stop()
+
+    assert (other.message("m-1").status, other.attempts("m-1")) == ("pending", [])
+    store.close()
+    other.close()

@@ -22,6 +22,7 @@ class WhatsAppInstance(models.Model):
     integration_type = models.CharField(max_length=20, default="evolution")
     phone_number_id = models.CharField(max_length=64, null=True, blank=True)
     access_token = models.TextField(null=True, blank=True)
+    pace = models.JSONField(default=dict, blank=True)
 
 
 class Conversation(models.Model):

@@ -1,4 +1,4 @@
-"""Turn one text into an entry of Django's ``DATABASES``.
+"""Turn one text into an entry of Django's ``DATABASES``, or of Channels' ``CHANNEL_LAYERS``.
 
 Used by the settings, and by tests that add databases of their own.
 """
@@ -9,6 +9,8 @@ import django
 
 #: How long a writer waits for another process, in seconds: on SQLite one writes at a time.
 BUSY_S = 30
+#: Longest wait for an answer of Channels' Redis, in seconds.
+CHANNELS_TIMEOUT_S = 15
 
 
 def database(place: str) -> dict[str, object]:
@@ -26,6 +28,16 @@ def database(place: str) -> dict[str, object]:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
+
+
+def channel_layer(url: str) -> dict[str, object]:
+    """Entry for a Redis URL.
+
+    Channels waits for 5 s at a time, and from its version 8 on redis-py gives up a read after just as long: a page that is
+    told nothing would lose its socket again and again.
+    """
+    hosts = [{"address": url, "socket_timeout": CHANNELS_TIMEOUT_S}]
+    return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
 
 
 def _sqlite_options() -> dict[str, object]:

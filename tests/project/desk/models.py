@@ -59,3 +59,13 @@ class Entry(models.Model):
                 fields=["thread", "external_id"], condition=~models.Q(external_id=""), name="desk_entry_external_id"
             ),
         )
+
+
+class UsageSample(models.Model):
+    """Redis' memory, in the shape of the adopting product's table."""
+
+    sampled_at = models.DateTimeField(auto_now_add=True)
+    used_memory = models.BigIntegerField()
+    aof_current_size = models.BigIntegerField(null=True)
+    keys_profile_pic = models.IntegerField(null=True)
+    keys_webhook = models.IntegerField(null=True)

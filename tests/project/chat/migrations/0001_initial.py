@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                 ('integration_type', models.CharField(default='evolution', max_length=20)),
                 ('phone_number_id', models.CharField(blank=True, max_length=64, null=True)),
                 ('access_token', models.TextField(blank=True, null=True)),
+                ('pace', models.JSONField(blank=True, default=dict)),
             ],
         ),
         migrations.CreateModel(

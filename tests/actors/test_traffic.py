@@ -1,0 +1,531 @@
+"""A turn: who gets one, what it costs, what a failure within it does to its instance."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from traffic_world import INSTANCE, made_desk, trip
+
+from actors.circuit import Cause, State
+from actors.domain import Instance
+from actors.errors import (
+    Ambiguous,
+    AuthConfig,
+    BadPayload,
+    GatewayUnreachable,
+    InstanceUnavailable,
+    NotOnWhatsApp,
+    Paced,
+    Permanent,
+    Throttled,
+    Transient,
+    Unsupported,
+)
+from actors.pace import Kind, Pace
+from actors.traffic import HOLD_LAST_MS, NO_LIMITS_WAIT_MS, UNREACHED
+from actors.trips import PLACE_WAIT_MS
+from middleware.brokers.redis.embedded import EmbeddedRedis
+
+pytestmark = pytest.mark.redis
+
+SERIAL = Pace(concurrency=1)
+HOUR_MS = 3_600_000
+DOWN = InstanceUnavailable("down", delay_ms=5_000, code="connection_closed", request_written=True)
+REFUSED = AuthConfig("no", code="unauthorized", request_written=True)
+UNREACHED_ERROR = GatewayUnreachable("refused")
+
+
+def later(desk, asked, **options) -> Paced:
+    with pytest.raises(Paced) as told:
+        desk.go(asked, **options)
+    return told.value
+
+
+def met(desk, error, asked=None):
+    with pytest.raises(type(error)) as told:
+        desk.go(asked or trip(), error)
+    return told.value
+
+
+# -- places ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [None, DOWN, REFUSED, BadPayload("no"), Ambiguous("?"), ValueError("a bug"), KeyboardInterrupt(), SystemExit(1)],
+    ids=repr,
+)
+def test_the_place_is_given_back_however_the_request_ends(desk, error):
+    desk.paces[Kind.SEND] = SERIAL
+
+    if error is None:
+        desk.go(trip())
+    else:
+        met(desk, error)
+
+    assert desk.places() == []
+
+
+def test_a_place_that_could_not_be_given_back_is_given_back_before_anybody_asks_for_the_next(
+    redis_server, queue_client
+):
+    """Redis went away while the request was out: kept until the longest attempt would be over, it would hold up its instance."""
+    with (
+        EmbeddedRedis(persist=True) as own,
+        closing(own.client(3)) as limits,
+        made_desk(redis_server, limits=limits) as desk,
+    ):
+        desk.paces[Kind.SEND] = SERIAL
+        with desk.traffic.turn(INSTANCE, trip("m1")):
+            own.kill()
+        own.start()
+        assert desk.places() == [b"m1"]
+
+        desk.go(trip("m2"))
+
+        assert desk.places() == []
+
+
+def test_a_message_that_takes_its_kept_place_again_keeps_it_while_its_request_is_out(redis_server, queue_client):
+    with (
+        EmbeddedRedis(persist=True) as own,
+        closing(own.client(3)) as limits,
+        made_desk(redis_server, limits=limits) as desk,
+    ):
+        desk.paces[Kind.SEND] = SERIAL
+        with desk.traffic.turn(INSTANCE, trip("m1")):
+            own.kill()
+        own.start()
+
+        with desk.traffic.turn(INSTANCE, trip("m1")):
+            assert later(desk, trip("m2")).delay_ms == PLACE_WAIT_MS
+
+        assert desk.places() == []
+
+
+def test_all_kinds_of_sends_share_the_places_of_their_instance_and_questions_need_none(desk):
+    desk.paces |= {Kind.SEND: SERIAL, Kind.BULK: SERIAL, Kind.PICTURE: SERIAL}
+    with desk.traffic.turn(INSTANCE, trip("m1")):
+        refused = later(desk, trip("m2", Kind.BULK))
+        desk.go(trip("m3", Kind.PICTURE))
+        desk.go(trip("m4", Kind.LOOK))
+
+    assert (refused.delay_ms, refused.group_for_ms, refused.unspent) == (PLACE_WAIT_MS, 0, True)
+    desk.go(trip("m2", Kind.BULK))
+
+
+def test_what_a_killed_run_never_gave_back_is_its_own_message_s_again(desk):
+    desk.paces[Kind.SEND] = SERIAL
+    killed = desk.traffic.turn(INSTANCE, trip("m1"))
+    killed.__enter__()
+    later(desk, trip("m2"))
+
+    desk.go(trip("m1"))
+    killed = desk.traffic.turn(INSTANCE, trip("m1"))
+    killed.__enter__()
+    desk.traffic.abandon(INSTANCE, trip("m1"))
+
+    desk.go(trip("m2"))
+
+
+# -- pace ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_s_pace_puts_back_the_message_and_nobody_else(desk):
+    desk.paces[Kind.SEND] = Pace(pair_interval_ms=HOUR_MS)
+    desk.go(trip("m1"))
+
+    refused = later(desk, trip("m2"))
+
+    assert (HOUR_MS * 0.9 < refused.delay_ms <= HOUR_MS, refused.group_for_ms) == (True, 0)
+    desk.go(trip("m3", pair="c2"))
+
+
+def test_a_group_has_a_pace_of_its_own(desk):
+    desk.paces[Kind.SEND] = Pace(pair_interval_ms=10, group_interval_ms=HOUR_MS)
+    desk.go(trip("m1", to_group=True))
+
+    assert later(desk, trip("m2", to_group=True)).delay_ms > HOUR_MS * 0.9
+
+
+def test_a_day_s_quota_holds_back_its_whole_campaign_and_counts_a_message_once(desk):
+    desk.paces[Kind.BULK] = Pace(per_day=2)
+    for holder in ("m1", "m1", "m2", "m1"):
+        desk.go(trip(holder, Kind.BULK))
+
+    refused = later(desk, trip("m3", Kind.BULK))
+
+    assert (refused.delay_ms, refused.group_for_ms) == (0, HOLD_LAST_MS)
+    desk.go(trip("m4"))
+
+
+def test_one_without_a_gate_waits_by_itself_and_longer_each_time(desk):
+    desk.paces[Kind.SEND] = Pace(interval_ms=HOUR_MS)
+    desk.go(trip("m1", group=None))
+
+    waits = [later(desk, trip("m2", group=None, put_backs=count)) for count in (0, 1, 3, 99)]
+
+    assert [one.group_for_ms for one in waits] == [0] * 4
+    spread = [one.delay_ms for one in waits]
+    assert spread == sorted(set(spread))
+    # One that came through the only gate was counted there.
+    desk.go(trip("m3"), instance=replace(INSTANCE, aliases=()))
+
+
+def test_two_names_do_not_make_an_instance_twice_as_fast(desk):
+    desk.paces[Kind.SEND] = Pace(interval_ms=HOUR_MS, burst=2, jitter=0.2)
+    desk.go(trip("m1"))
+    desk.go(trip("m2", group="line one"))
+
+    refused = later(desk, trip("m3", group="line one"))
+
+    assert (refused.delay_ms, refused.group_for_ms) == (0, HOLD_LAST_MS)
+
+
+def test_a_campaign_asks_ever_more_seldom_for_a_place_that_a_conversation_has(desk):
+    desk.paces |= {Kind.SEND: SERIAL, Kind.BULK: SERIAL}
+    with desk.traffic.turn(INSTANCE, trip("m1")):
+        bulk = [later(desk, trip("b1", Kind.BULK, put_backs=count)).delay_ms for count in (0, 1, 4, 1_000)]
+        sends = [later(desk, trip("m2", put_backs=count)).delay_ms for count in (0, 1_000)]
+
+    assert (bulk, sends) == ([500, 1_000, 8_000, 8_000], [PLACE_WAIT_MS] * 2)
+
+
+def test_a_new_pace_is_at_the_gates_with_the_first_turn(desk):
+    desk.go(trip())
+    desk.paces[Kind.SEND] = Pace(interval_ms=1_234, burst=3)
+    desk.go(trip())
+
+    assert (desk.gate().interval_ms, desk.gate("line one").burst) == (1_234, 3)
+
+
+def test_two_tenants_with_an_instance_of_one_name_do_not_set_its_gates_with_every_message(desk):
+    other = replace(INSTANCE, tenant_id="u", aliases=())
+    desk.go(trip())
+    desk.go(trip(), instance=other)
+
+    assert all(desk.traffic.gates.knows(one, desk.paces) for one in (INSTANCE, other))
+
+
+# -- limits that cannot be asked ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pace", [SERIAL, Pace(pair_interval_ms=HOUR_MS), Pace(per_day=5)], ids=str)
+def test_a_full_redis_still_drains(desk, queue_client, pace):
+    desk.paces[Kind.SEND] = pace
+    desk.go(trip("m1"))
+    queue_client.config_set("maxmemory", 1)
+
+    desk.go(trip("m2", pair="c2"))
+
+    assert desk.places() == []
+
+
+def test_a_full_redis_that_cannot_write_a_pace_down_is_said(desk, queue_client, caplog):
+    desk.paces[Kind.SEND] = Pace(pair_interval_ms=HOUR_MS)
+    queue_client.config_set("maxmemory", 1)
+    desk.go(trip())
+
+    assert "limits.full" in caplog.messages
+
+
+def test_a_full_redis_lets_nothing_pass_to_an_instance_that_is_parked(desk, queue_client):
+    desk.open()
+    queue_client.config_set("maxmemory", 1)
+
+    assert later(desk, trip()).delay_ms == 0
+
+
+def test_a_canary_whose_success_cannot_be_written_is_a_success(desk, queue_client, caplog):
+    desk.put(State.TRYING)
+    with desk.traffic.turn(INSTANCE, trip()):
+        queue_client.config_set("maxmemory", 1)
+
+    assert "instance.change_failed" in caplog.messages
+
+
+def test_without_its_limits_nothing_is_sent_and_a_group_asks_once_at_a_time(redis_server, queue_client):
+    nobody = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
+    with made_desk(redis_server, limits=nobody) as desk:
+        refused = later(desk, trip())
+
+    assert (refused.code, refused.unspent) == ("queue_unavailable", True)
+    assert (refused.delay_ms, refused.group_for_ms) == (NO_LIMITS_WAIT_MS, NO_LIMITS_WAIT_MS)
+
+
+# -- throttles -------------------------------------------------------------------------------------------------------------
+
+
+def throttled(scope: str, *, grows_by: float = 1.0) -> Throttled:
+    error = Throttled("slow", delay_ms=7_000, scope=scope)
+    error.grows_by = grows_by
+    return error
+
+
+@pytest.mark.parametrize("scope", ["instance", "account"])
+def test_a_throttle_of_an_instance_holds_off_conversations_and_campaigns_under_every_name(desk, scope):
+    told = met(desk, throttled(scope), trip("m1", Kind.BULK))
+
+    assert (told.delay_ms, told.group_for_ms) == (7_000, 7_000)
+    held = [desk.gate(name) for name in ("i1", "line one", "i1/bulk", "line one/bulk")]
+    assert all(0 < gate.next_in_ms <= 7_000 for gate in held)
+    assert desk.gate(queue="fetch_profile_pic") is None
+
+
+def test_a_throttle_also_stops_what_comes_through_no_gate(desk):
+    met(desk, throttled("instance"))
+
+    assert later(desk, trip("m2", group=None)).delay_ms > 6_000
+    desk.go(trip("m3", Kind.PICTURE, group=None))
+
+
+def test_a_throttled_question_holds_off_its_kind_alone(desk):
+    told = met(desk, throttled("instance"), trip("p1", Kind.PICTURE))
+
+    assert told.group_for_ms == 7_000
+    desk.go(trip("m1"))
+    desk.go(trip("g1", Kind.GROUP_INFO))
+    assert later(desk, trip("p2", Kind.PICTURE)).group_for_ms > 6_000
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace(pair_interval_ms=6_000, pair_burst=10)])
+def test_a_throttle_of_a_pair_holds_off_that_pair_longer_each_time(desk, pace):
+    desk.paces[Kind.SEND] = pace
+    waits = []
+    for _ in range(4):
+        told = met(desk, throttled("pair", grows_by=4))
+        assert told.group_for_ms == 0
+        assert later(desk, trip("m1")).delay_ms > told.delay_ms * 0.9
+        waits.append(told.delay_ms)
+        # Its next try comes when that is over.
+        desk.traffic.limits.client.delete("test:traffic:bucket:i1:pair:c1")
+
+    assert waits == [7_000, 28_000, 112_000, 448_000]
+    desk.go(trip("m2", pair="c2"))
+
+
+# -- parked ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        ([DOWN], Cause.SESSION_DOWN),
+        ([REFUSED], Cause.REFUSED),
+        ([UNREACHED_ERROR] * UNREACHED, Cause.NOT_REACHED),
+    ],
+    ids=["down", "refused", "unreached"],
+)
+def test_an_instance_in_trouble_is_parked_under_all_its_names_and_watched_once(desk, errors, cause):
+    desk.paces = dict.fromkeys(Kind, Pace())
+    for number, error in enumerate(errors):
+        assert desk.circuit().state is State.CLOSED
+        met(desk, error, trip(f"m{number}"))
+
+    assert (desk.circuit().state, desk.circuit().cause) == (State.OPEN, cause)
+    queues = ("send_message", "send_message", "fetch_profile_pic", "fetch_group_info")
+    for name in ("i1", "line one"):
+        groups = (name, f"{name}/bulk", name, name)
+        assert {desk.gate(group, queue).state for group, queue in zip(groups, queues, strict=True)} == {"parked"}
+    assert [name for name, _, _ in desk.watched] == ["i1"]
+    # Whoever is told is told by a dead letter, or by the watch when it lasts.
+    assert desk.alerted == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotOnWhatsApp("no", request_written=True),
+        AuthConfig("no", code="not_in_test_list", request_written=True),
+        Permanent("no", code="groups_not_allowed", request_written=True, alert=True),
+        Transient("503"),
+        Ambiguous("?"),
+        ValueError("a bug"),
+    ],
+    ids=repr,
+)
+def test_what_says_nothing_of_the_instance_parks_nothing(desk, error):
+    met(desk, error)
+
+    assert desk.circuit().state is State.CLOSED
+
+
+@pytest.mark.parametrize(("code", "state"), [("permission", State.CLOSED), ("unauthorized", State.OPEN)])
+def test_a_question_that_is_not_allowed_parks_no_sends_and_a_refused_key_does(desk, code, state):
+    met(desk, AuthConfig("no", code=code, request_written=True), trip(kind=Kind.GROUP_INFO))
+
+    assert desk.circuit().state is state
+
+
+def test_only_tries_in_a_row_count_and_a_park_begins_the_count_anew(desk):
+    for error in (*[UNREACHED_ERROR] * (UNREACHED - 1), NotOnWhatsApp("no", request_written=True)):
+        met(desk, error)
+    met(desk, UNREACHED_ERROR)
+    assert desk.circuit().state is State.CLOSED
+
+    for _ in range(UNREACHED - 1):
+        met(desk, UNREACHED_ERROR)
+    assert desk.circuit().state is State.OPEN
+    # Another process brought it back; one blip here is no row of three.
+    desk.traffic.change(INSTANCE, lambda now: replace(now, state=State.CLOSED))
+    met(desk, UNREACHED_ERROR)
+    assert desk.circuit().state is State.CLOSED
+
+
+def test_a_message_that_met_a_dead_session_waits_at_the_gate(desk):
+    assert met(desk, replace_delay(DOWN)).delay_ms == 0
+
+
+def replace_delay(error: InstanceUnavailable) -> InstanceUnavailable:
+    return InstanceUnavailable(str(error), delay_ms=5_000, code=error.code)
+
+
+def test_what_slips_through_to_a_parked_instance_costs_no_pace_and_no_quota(desk):
+    desk.paces[Kind.BULK] = Pace(per_day=1, pair_interval_ms=HOUR_MS, concurrency=1)
+    desk.open()
+
+    for number in range(5):
+        assert later(desk, trip(f"m{number}", Kind.BULK)).delay_ms == 0
+    desk.traffic.change(INSTANCE, lambda now: replace(now, state=State.CLOSED))
+
+    desk.go(trip("m9", Kind.BULK))
+
+
+def test_what_has_no_gate_to_wait_at_comes_less_often_the_longer_its_instance_is_down(desk):
+    desk.open()
+    waits = []
+    for passed_ms in (0, 20_000, 60_000, 10 * HOUR_MS):
+        desk.clock.at_ms += passed_ms
+        waits.append(later(desk, trip(group=None)).delay_ms)
+
+    assert waits == [1_000, 5_000, 20_000, 60_000]
+
+
+def test_a_look_of_a_campaign_s_message_waits_at_its_gate_too(desk):
+    desk.open()
+
+    assert later(desk, trip(kind=Kind.LOOK, group="i1/bulk")).delay_ms == 0
+
+
+def test_gates_that_were_lost_are_set_again_by_whoever_slips_through(desk):
+    desk.open()
+    desk.client.flushdb()
+    later(desk, trip())
+
+    assert desk.gate().state == "parked"
+
+
+# -- canaries --------------------------------------------------------------------------------------------------------------
+
+
+def test_only_one_that_came_through_the_gate_is_a_canary(desk):
+    desk.put(State.TRYING)
+
+    assert later(desk, trip(group=None)).delay_ms > 0
+    desk.go(trip())
+    assert desk.circuit().state is State.RAMPING
+    desk.go(trip(group=None))
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (NotOnWhatsApp("no", request_written=True), State.RAMPING),
+        (Unsupported("never asked"), State.TRYING),
+        (Transient("503"), State.TRYING),
+        (Ambiguous("?"), State.TRYING),
+        (Throttled("slow", delay_ms=5), State.TRYING),
+        (KeyboardInterrupt(), State.TRYING),
+        (DOWN, State.OPEN),
+        (UNREACHED_ERROR, State.OPEN),
+        (REFUSED, State.OPEN),
+    ],
+    ids=repr,
+)
+def test_what_a_canary_tells(desk, error, state):
+    desk.put(State.TRYING)
+    met(desk, error)
+
+    assert desk.circuit().state is state
+
+
+def test_a_trouble_is_watched_once_however_often_its_canaries_fail(desk):
+    desk.open()
+    since_ms = desk.circuit().since_ms
+    for _ in range(3):
+        desk.traffic.change(INSTANCE, lambda now: replace(now, state=State.TRYING))
+        met(desk, DOWN)
+
+    assert (desk.circuit().lies, desk.circuit().since_ms, len(desk.watched)) == (3, since_ms, 1)
+
+
+# -- changes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_gates_that_cannot_be_set_do_not_cost_the_watch(desk, monkeypatch, caplog):
+    from middleware.errors import QueueUnavailable
+
+    def away(*_, **__):
+        raise QueueUnavailable("away")
+
+    monkeypatch.setattr(desk.traffic.gates, "set", away)
+    desk.open()
+
+    assert (desk.circuit().state, len(desk.watched)) == (State.OPEN, 1)
+    assert "gates.not_set" in caplog.messages
+
+
+def test_of_two_processes_that_see_it_fall_one_opens_it(desk, redis_server):
+    with made_desk(redis_server) as other:
+        met(desk, DOWN)
+        met_there = replace_delay(DOWN)
+        with pytest.raises(Paced):
+            other.go(trip("m2"), met_there)
+
+    assert (len(desk.watched), len(other.watched)) == (1, 0)
+
+
+def test_a_change_of_another_process_meanwhile_is_seen(desk, redis_server):
+    seen = []
+
+    def decide(now):
+        if not seen:
+            desk.put(State.HELD, cause=Cause.OPERATOR)
+        seen.append(now.state)
+        return replace(now, looks=now.looks + 1)
+
+    with made_desk(redis_server) as other:
+        other.traffic.change(INSTANCE, decide)
+
+    assert seen == [State.CLOSED, State.HELD]
+
+
+def test_a_stale_reader_does_not_leave_its_gates_behind(desk, redis_server, monkeypatch):
+    desk.open()
+    real = desk.traffic.gates.set
+
+    def slow(instance, paces, circuit, *, now_ms):
+        monkeypatch.setattr(desk.traffic.gates, "set", real)
+        with made_desk(redis_server) as other:
+            other.traffic.change(instance, lambda now: replace(now, state=State.CLOSED))
+        real(instance, paces, circuit, now_ms=now_ms)
+
+    monkeypatch.setattr(desk.traffic.gates, "set", slow)
+    desk.traffic.set_gates(INSTANCE)
+
+    assert desk.gate() is None or desk.gate().state == "open"
+
+
+def test_an_operator_s_hold_and_release(desk):
+    held = desk.traffic.hold(INSTANCE)
+    assert (held.state, desk.gate().state, desk.watched) == (State.HELD, "parked", [])
+    met_meanwhile = desk.open()
+    assert met_meanwhile == held
+
+    released = desk.traffic.release(INSTANCE)
+
+    assert (released.state, desk.watched) == (State.TRYING, [("i1", released, 0)])
+    assert desk.traffic.release(Instance(name="nobody")).state is State.CLOSED

@@ -1,0 +1,29 @@
+"""A carrier broker of a test's own, and a worker of Dramatiq's that serves it.
+
+``make_broker`` is a fixture of the carrier's tests.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dramatiq import Worker
+
+from middleware.brokers.redis.broker import CarrierBroker
+from middleware.brokers.redis.machinery import CarrierOptions
+
+OPTIONS = CarrierOptions(namespace="test:broker", dead_suffix=".dead", pinned_db=2, lease_ms=600)
+#: Takes middleware, and by name ``options`` and ``url``.
+MakeBroker = Callable[..., CarrierBroker]
+
+
+@contextmanager
+def working(broker: CarrierBroker, *, threads: int = 2, boots: bool = False) -> Iterator[Worker]:
+    """Worker threads run; ``boots``: after what a worker process does at its start."""
+    if boots:
+        broker.emit_after("process_boot")
+    worker = Worker(broker, worker_threads=threads, worker_timeout=50)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop(timeout=5_000)
