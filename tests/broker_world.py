@@ -27,3 +27,5 @@ def working(broker: CarrierBroker, *, threads: int = 2, boots: bool = False) -> 
         yield worker
     finally:
         worker.stop(timeout=5_000)
+        # Dramatiq leaves it there: a queue that is declared later would be consumed by a worker that has stopped.
+        broker.middleware[:] = [one for one in broker.middleware if getattr(one, "worker", None) is not worker]

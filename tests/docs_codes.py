@@ -43,6 +43,7 @@ class Maker:
     kind_at: int | None = None
 
 
+@cache
 def codes(under: str = "") -> set[Code]:
     """Every code that stands in the source; ``under`` narrows it to what is given out in files whose path begins so."""
     made = set() if under else {Code(code, kind) for kind, code in _of_classes().items()}
@@ -136,6 +137,7 @@ def _ancestors(name: str) -> Iterator[str]:
         yield from _ancestors(base)
 
 
+@cache
 def _of_classes() -> dict[str, str]:
     """Error class → the code in its body."""
     return {

@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,11 +26,11 @@ class Event:
     place: str
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
+@cache
+def sources() -> tuple[tuple[Path, ast.Module], ...]:
     """Every module of both packages, parsed."""
-    for package in ("actors", "middleware"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT), _parsed(path.read_text())
+    paths = [path for package in ("actors", "middleware") for path in sorted((ROOT / package).rglob("*.py"))]
+    return tuple((path.relative_to(ROOT), _parsed(path.read_text())) for path in paths)
 
 
 def _parsed(text: str) -> ast.Module:

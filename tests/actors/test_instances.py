@@ -339,7 +339,8 @@ def test_a_row_without_a_name_keeps_no_other_from_its_gates(world):
 
 def test_a_record_that_redis_lost_lets_its_instance_go(world, redis_server):
     world.open()
-    redis_server.client(3).flushdb()
+    with redis_server.client(3) as client:
+        client.flushdb()
     tend_instances.fn()
 
     assert world.gate().state == "open"

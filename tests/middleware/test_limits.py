@@ -1,6 +1,8 @@
 """Limits that all processes share: all or nothing, on Redis' clock, gone by themselves."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -15,8 +17,9 @@ FAR = Bucket(name="pair", interval_ms=LONG_MS)
 
 
 @pytest.fixture
-def limits(redis_server, queue_client) -> Limits:
-    return Limits(redis_server.client(3), namespace="test:limits")
+def limits(redis_server, queue_client) -> Iterator[Limits]:
+    with closing(Limits(redis_server.client(3), namespace="test:limits")) as made:
+        yield made
 
 
 def place(holder: str, *, limit: int = 1, for_ms: int = LONG_MS) -> Place:

@@ -171,9 +171,10 @@ class Connection(BaseRequestHandler):
             self._idle(amount)
         if name in ("drop", "hang", "refuse"):
             finish(None)
-            self._reset()
             if name == "refuse":
-                self.refuse(amount, None)
+                # Before the client hears of it: else its next request may get in and be cut with the answer on its way.
+                self.refuse(amount, self.request)
+            self._reset()
             return True
         head, body = self._bytes(reply, asked)
         if name == "cut":

@@ -271,14 +271,15 @@ def test_no_bytes_break_the_reader_of_forms(raw):
 
 
 def test_a_sandbox_that_is_closed_leaves_no_thread(sandbox, line):
-    before = {thread for thread in threading.enumerate() if thread.name.startswith("sandbox")}
-    assert before
+    before = set(threading.enumerate())
+    assert [thread for thread in before if thread.name == "sandbox"]
     sender: WebhookSender = sandbox.server.sender
     sandbox.admin.put_webhook("http://127.0.0.1:1")
     line.sendall(HEAD + b"\r\n" + BODY)
     read(line).read()
+    assert [thread for thread in set(threading.enumerate()) - before if thread.name == "sandbox-webhooks"]
 
     sandbox.server.close()
     sender.join(5)
 
-    assert not [thread for thread in threading.enumerate() if thread.name == "sandbox-webhooks"]
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "sandbox-webhooks"]
