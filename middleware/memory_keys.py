@@ -39,7 +39,7 @@ def database(client: "redis.Redis", number: int) -> Iterator["redis.Redis"]:
     try:
         yield other
     finally:
-        connections.close(other)
+        other.close()
 
 
 def sizes(client: "redis.Redis", keys: Sequence[bytes | str], *, samples: int = USAGE_SAMPLES) -> list[int | None]:

@@ -1,7 +1,7 @@
 """``chat-actors migrate-legacy``: move what the old product's list and stream consumers left into these queues."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,8 +103,8 @@ def _clients(databases: list[int] | None) -> Iterator[dict[int, Any]]:
     with ExitStack() as opened:
         clients = {}
         for db in sorted(set(chosen)):
-            clients[db] = connections.make_client({**settings.queue_connection(), "db": db}, role="migrate")
-            opened.callback(connections.close, clients[db])
+            client = connections.make_client({**settings.queue_connection(), "db": db}, role="migrate")
+            clients[db] = opened.enter_context(closing(client))
         yield clients
 
 

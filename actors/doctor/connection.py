@@ -47,7 +47,7 @@ class Probe:
 
     def __exit__(self, *_: object) -> None:
         for client in self._clients.values():
-            connections.close(client)
+            client.close()
 
     def client(self, db: int | None = None) -> "redis.Redis":
         """Client of a database; None = that of the queues."""

@@ -33,7 +33,7 @@ def kwargs_of(url: str) -> dict[str, Any]:
 
 
 def make_client(kwargs: dict[str, Any], *, role: str) -> "redis.Redis":
-    """Client for commands; ``role`` shows in ``CLIENT LIST``. Connects when first used; survives a fork."""
+    """Client for commands; ``role`` shows in ``CLIENT LIST``. Connects when first used; survives a fork; to be closed."""
     settings = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -46,7 +46,8 @@ def make_client(kwargs: dict[str, Any], *, role: str) -> "redis.Redis":
     pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
         **{**settings, **kwargs, "decode_responses": False}, max_connections=MAX_CONNECTIONS, timeout=SOCKET_TIMEOUT_S
     )
-    return redis.Redis(connection_pool=pool)
+    # Else closing it would leave the pool open, until the collector meets it.
+    return redis.Redis.from_pool(pool)
 
 
 def make_blocking_client(kwargs: dict[str, Any]) -> "redis.Redis":
@@ -55,12 +56,6 @@ def make_blocking_client(kwargs: dict[str, Any]) -> "redis.Redis":
         {**kwargs, "socket_timeout": BLOCK_S + 5, "health_check_interval": 0},
         role="wait",
     )
-
-
-def close(client: "redis.Redis") -> None:
-    """Give back every connection; ``Redis.close`` alone leaves a pool that it was given."""
-    client.close()
-    client.connection_pool.disconnect()
 
 
 def assert_pinned(client: "redis.Redis", *, db: int) -> None:

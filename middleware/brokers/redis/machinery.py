@@ -244,5 +244,5 @@ class Machinery:
         if transitions is not None:
             transitions.scripts.pipe.close()
         if client is not None:
-            connections.close(client)
+            client.close()
         self.stopping.clear()

@@ -156,7 +156,7 @@ class Waiter:
             thread.join(BLOCK_S + 1)
         client, self._client = self._client, None
         if client is not None:
-            connections.close(client)
+            client.close()
 
     def _run(self) -> None:
         try:

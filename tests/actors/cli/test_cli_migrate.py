@@ -170,7 +170,7 @@ def test_a_worker_of_ours_is_no_old_consumer(run, site, old, redis_server):
     old.push("send_message", {"message_id": site.say("m1")})
 
     assert run("migrate-legacy", "--yes").code == ExitCode.OK
-    connections.close(wait)
+    wait.close()
 
 
 def test_what_was_kept_is_shown_by_id(run, site, old, gone):

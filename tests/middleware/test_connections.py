@@ -1,0 +1,33 @@
+"""A client that is closed has given back its connections, whoever closes it and however."""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+import redis
+from waiting import until
+
+from middleware.brokers.redis import connections
+from middleware.brokers.redis.embedded import EmbeddedRedis
+from middleware.brokers.redis.pin import kwargs_for_db
+
+pytestmark = pytest.mark.redis
+
+
+def _for_commands(kwargs: dict[str, Any]) -> "redis.Redis":
+    return connections.make_client(kwargs, role="stats")
+
+
+@pytest.mark.parametrize("make", [_for_commands, connections.make_blocking_client])
+def test_a_client_that_is_closed_has_no_connection_left(
+    redis_server: EmbeddedRedis, queue_client: redis.Redis, make: Callable[[dict[str, Any]], "redis.Redis"]
+):
+    def known() -> set[int]:
+        return {int(one["id"]) for one in queue_client.client_list()}
+
+    with closing(make(kwargs_for_db(redis_server.url(0), 2))) as client:
+        mine = client.client_id()
+        assert mine in known()
+
+    until(lambda: mine not in known(), within_ms=2_000)
