@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import redis
 
-from middleware.brokers.redis import connections
 from middleware.brokers.redis.connections import BLOCK_S
 from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.pipe import packed
