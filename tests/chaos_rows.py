@@ -5,6 +5,7 @@ that lets a worker find them.
 """
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -87,7 +88,7 @@ def sqlite_rows(tmp_path: Path) -> tuple[Rows, dict[str, str]]:
 
 
 @pytest.fixture
-def postgres_rows(postgres_alias: str, postgres, unblocked: None) -> tuple[Rows, dict[str, str]]:
+def postgres_rows(postgres_alias: str, postgres, unblocked: None) -> Iterator[tuple[Rows, dict[str, str]]]:
     rows = DjangoRows(postgres_alias)
     rows.clear()
     project = Path(__file__).parent / "project"
@@ -96,4 +97,6 @@ def postgres_rows(postgres_alias: str, postgres, unblocked: None) -> tuple[Rows,
         "CHATSITE_DATABASE": postgres.url,
         "PYTHONPATH": f"{project.parents[1]}:{project}",
     }
-    return rows, environ
+    yield rows, environ
+    # The database is that of all tests: another one's instance of the same name would send with this one's key.
+    rows.clear()
