@@ -115,6 +115,13 @@ def _open_over_a_network(patient: Patient) -> None:
     patient.use(f"redis://{here}:{server.port}/0")
 
 
+@fires("rights", "warning", says="default may FLUSHALL and SWAPDB", mends=True)
+def _may_empty_everything(patient: Patient) -> None:
+    here = servers.own_address()
+    server = patient.serve(bind=f"127.0.0.1 {here}")
+    patient.use(f"redis://:{server.password}@{here}:{server.port}/0")
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 

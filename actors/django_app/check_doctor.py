@@ -63,6 +63,7 @@ NUMBERS = {
     "samples": "063",
     "instances": "064",
     "backups": "065",
+    "rights": "066",
 }
 #: A check that the doctor has and this page does not know yet.
 UNNUMBERED = "020"

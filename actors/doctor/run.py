@@ -65,6 +65,7 @@ SERVER = (
     Spec("latency", server.latency, WARNING),
     Spec("transport", server.transport, WARNING),
     Spec("password", server.password, WARNING),
+    Spec("rights", server.rights, WARNING),
 )
 #: Of what lies in the queues' database; on another one they would look at, or write to, somebody else's keys.
 QUEUES = (

@@ -4,15 +4,17 @@
 """
 
 import re
+import shlex
 import socket
 import statistics
 from ipaddress import ip_address
 from typing import Any
 
+import redis
 from redis.connection import SSLConnection
 
 from actors.doctor.checks import Check, fail, ok, refuse, unknown, warn
-from actors.doctor.connection import HIDDEN, Probe
+from actors.doctor.connection import HIDDEN, Probe, first_word
 from middleware.errors import ExitCode
 
 #: The oldest server whose scripts and commands suffice, and the oldest that can be drained when it is full.
@@ -21,6 +23,8 @@ OLDEST, OLDEST_DRAINED = (6, 2), (7, 0)
 WARN_SKEW_MS, FAIL_SKEW_MS = 1_000, 30_000
 #: A round trip that takes this long at the median slows every message, in milliseconds; and how many are made.
 SLOW_PING_MS, PINGS = 25, 15
+#: What nobody needs who shares a server, as it would be typed.
+_TOO_MUCH = ("FLUSHALL", "SWAPDB 0 1")
 
 
 def version(probe: Probe) -> Check:
@@ -118,6 +122,40 @@ def password(probe: Probe) -> Check:
         why="everybody who reaches its port may read, change and delete the queues",
         fix='`redis-cli -u "$REDIS_URL" CONFIG SET requirepass <password>`, then `REDIS_URL=redis://:<password>@…`',
     )
+
+
+def rights(probe: Probe) -> Check:
+    """Who has the URL cannot empty the databases of all others with one word."""
+    where = _where(probe.settings.queue_connection())
+    if where == "here":
+        return ok("rights", "not asked: it is reached on this machine only")
+    client: Any = probe.client(0)
+    me = client.acl_whoami()
+    try:
+        # Says what would happen, and does nothing. Redis 7 and later.
+        said = {word: _text(client.execute_command("ACL", "DRYRUN", me, *word.split())) for word in _TOO_MUCH}
+    except redis.ResponseError as error:
+        fix = 'look yourself, for `+@all`: `redis-cli -u "$REDIS_URL" ACL LIST`'
+        return unknown("rights", f"the server does not say ({first_word(error)})", fix=fix)
+    may = [word.partition(" ")[0] for word, answer in said.items() if answer == "OK"]
+    if not may:
+        return ok("rights", f"{_text(me)} may not empty or swap whole databases of others")
+    return warn(
+        "rights",
+        f"{_text(me)} may {' and '.join(may)}",
+        why="one such command, typed or in anybody's code, takes the queues, the cache and all else on this server with it",
+        fix=f"`{_without(_text(me), may)}`; then `ACL SAVE` or `CONFIG REWRITE`, else it is gone at the next start",
+    )
+
+
+def _without(user: str, commands: list[str]) -> str:
+    # FLUSHDB stays: Django's cache.clear() needs it.
+    taken = " ".join(f"-{one.lower()}" for one in commands)
+    return f'redis-cli -u "$REDIS_URL" ACL SETUSER {shlex.quote(user)} {taken}'
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode() if isinstance(said, bytes) else said
 
 
 def _where(given: dict[str, Any]) -> str:
