@@ -6,6 +6,7 @@ holds nobody up; what was counted in the last second before a ``kill -9`` is not
 
 import contextlib
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from dramatiq import Broker
 from middleware.clock import Clock, SystemClock
 from middleware.health import Health
 from middleware.meters import METERS
+
+logger = logging.getLogger(__name__)
 
 #: Time between two reports, in seconds.
 EVERY_S = 1.0
@@ -65,7 +68,13 @@ class Reporter:
             self._report()
 
     def _report(self) -> None:
-        self.channel.sendall(json.dumps(self.make(), separators=(",", ":")).encode() + b"\n")
+        try:
+            line = json.dumps(self.make(), separators=(",", ":")).encode() + b"\n"
+        except Exception as error:
+            # The launcher counts the silence; one report less is no reason to be silent for ever.
+            logger.warning("report.not_made", extra={"code": type(error).__name__})
+            return
+        self.channel.sendall(line)
 
 
 def attach(broker: Broker, fd: int) -> Reporter:

@@ -71,3 +71,26 @@ def test_a_launcher_that_is_gone_ends_it(channel):
 
     until(lambda: not one._thread.is_alive(), within_ms=5_000)
     assert "reporter" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), RuntimeError("dictionary changed size")])
+def test_a_report_that_cannot_be_made_is_left_out_and_the_next_one_is_told(channel, monkeypatch, caplog, error):
+    monkeypatch.setattr(reporter, "EVERY_S", 0.0)
+    ours, theirs = channel
+    count = [0]
+
+    def make() -> dict[str, int]:
+        count[0] += 1
+        if count[0] == 2:
+            raise error
+        return {"count": count[0]}
+
+    one = Reporter(theirs, make)
+    one.start()
+    with ours.makefile("rb") as lines:
+        numbers = [json.loads(lines.readline())["count"] for _ in range(2)]
+
+    assert numbers == [1, 3]
+    assert [record.code for record in caplog.records if record.message == "report.not_made"] == [type(error).__name__]
+    ours.close()
+    until(lambda: not one._thread.is_alive(), within_ms=5_000)
