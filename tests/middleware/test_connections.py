@@ -11,6 +11,7 @@ from waiting import until
 from middleware.brokers.redis import connections
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.brokers.redis.pin import kwargs_for_db
+from middleware.brokers.redis.pipe import Pipe, packed
 
 pytestmark = pytest.mark.redis
 
@@ -31,3 +32,17 @@ def test_a_client_that_is_closed_has_no_connection_left(
         assert mine in known()
 
     until(lambda: mine not in known(), within_ms=2_000)
+
+
+def test_a_command_that_comes_late_leaves_no_connection_behind(redis_server: EmbeddedRedis, queue_client: redis.Redis):
+    """A thread that is not gone yet when its process closes: nobody would close what it opens."""
+    client = _for_commands(kwargs_for_db(redis_server.url(0), 2))
+    pipe = Pipe(client)
+    early = pipe.run([packed(b"", 0, ["CLIENT", "ID"])])
+    pipe.close()
+    client.close()
+
+    late = {client.client_id(), *pipe.run([packed(b"", 0, ["CLIENT", "ID"])])}
+
+    assert not late & set(early)
+    until(lambda: not late & {int(one["id"]) for one in queue_client.client_list()}, within_ms=2_000)

@@ -27,6 +27,23 @@ BLOCK_S = 5.0
 MAX_CONNECTIONS = 64
 
 
+class _Pool(redis.BlockingConnectionPool):
+    """Once closed it keeps no connection: a thread that is late opens one, and nobody would close it."""
+
+    _is_closed = False
+
+    def close(self) -> None:
+        """See :meth:`redis.ConnectionPool.close`."""
+        self._is_closed = True
+        super().close()
+
+    def release(self, connection: Any) -> None:
+        """See :meth:`redis.ConnectionPool.release`."""
+        super().release(connection)  # type: ignore[no-untyped-call]
+        if self._is_closed:
+            connection.disconnect()
+
+
 def kwargs_of(url: str) -> dict[str, Any]:
     """Connection arguments of a URL as it is, without a pin: for the bare broker class."""
     return dict(parse_url(url or "redis://127.0.0.1:6379/0"))  # type: ignore[no-untyped-call]
@@ -43,7 +60,7 @@ def make_client(kwargs: dict[str, Any], *, role: str) -> "redis.Redis":
         "client_name": f"chat-{role}-{socket.gethostname()}-{os.getpid()}",
         "decode_responses": False,
     }
-    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+    pool = _Pool(  # type: ignore[no-untyped-call]
         **{**settings, **kwargs, "decode_responses": False}, max_connections=MAX_CONNECTIONS, timeout=SOCKET_TIMEOUT_S
     )
     # Else closing it would leave the pool open, until the collector meets it.

@@ -38,6 +38,7 @@ class Pipe:
         self._idle: deque[tuple[Any, float]] = deque()
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def run(self, commands: Sequence[bytes]) -> list[Any]:
         """Replies to ``commands``, sent together; a refusal (``redis.ResponseError``) stands in the place of its reply.
@@ -54,10 +55,15 @@ class Pipe:
             # An answer may still be on its way: it must not be read as that to the next command.
             connection.disconnect()
             self._disconnect_idle()
-            self._idle.append((connection, monotonic()))
+            self._put_back(connection)
             raise
-        self._idle.append((connection, monotonic()))
+        self._put_back(connection)
         return replies
+
+    def _put_back(self, connection: Any) -> None:
+        self._idle.append((connection, monotonic()))
+        if self._is_closed:
+            self.close()
 
     def _take(self) -> Any:
         if self._pid != os.getpid():
@@ -87,9 +93,13 @@ class Pipe:
             self._idle.append((connection, used_at_s))
 
     def close(self) -> None:
-        """Give the connections back to their pool."""
-        while self._idle:
-            connection, _ = self._idle.pop()
+        """Give the connections back to their pool; also those of a thread that is late, as soon as it is done."""
+        self._is_closed = True
+        while True:
+            try:
+                connection, _ = self._idle.pop()
+            except IndexError:
+                return
             connection.disconnect()
             self._pool.release(connection)
 
