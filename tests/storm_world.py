@@ -27,6 +27,7 @@ from waiting import until
 
 import actors
 from actors import chat, services, turns, wiring
+from actors.circuit import Cause, Circuit
 from actors.cli.demo_processes import Child, clean_environment
 from actors.cli.demo_watch import Queues
 from actors.gateways.sandbox.admin_client import SandboxAdmin
@@ -239,8 +240,11 @@ class StormWorld:
         self.sandbox.put_instance(self.storm.revoked.name, token=self._new_key)
 
     def mend(self) -> None:
-        """Put the new key into the row, and redrive what died meanwhile."""
-        until(self._killed_by_the_key, within_ms=300_000)
+        """Put the new key into the row, and redrive what died meanwhile.
+
+        Nothing died when a look at the instance met the refusal before any message did: then its messages wait.
+        """
+        until(lambda: self._killed_by_the_key() or self._is_parked(), within_ms=300_000)
         self.rows.mend(self.storm.revoked.name, self._new_key)
         self.is_mended = True
         self.redrive()
@@ -253,6 +257,14 @@ class StormWorld:
             self.redriven.add(str(letter.kwargs["message_id"]))
             DeadLetters(actors.broker).redrive(letter, prepare=partial(chat.prepare_redrive, letter))
             turns.after_redrive(letter)
+
+    def _is_parked(self) -> bool:
+        """Whether the instance of the revoked key stands because of it."""
+        try:
+            circuit = Circuit.read(self.limits().record(self.storm.revoked.name))
+        except PipelineError:
+            return False
+        return circuit.cause is Cause.REFUSED
 
     def _killed_by_the_key(self) -> list[DeadLetter]:
         """Oldest first. One whose fate the refused key did not let anybody ask for, too: now it can be asked for."""
