@@ -62,6 +62,21 @@ def broken_promises(world: StormWorld) -> dict[str, list[str]]:
     }
 
 
+def stories(world: StormWorld, found: dict[str, list[str]]) -> list[str]:
+    """Of what broke a promise, what its letter and its attempt rows say: enough to find the cause of a storm long over."""
+    named = " ".join(text for texts in found.values() for text in texts)
+    told = []
+    for letter in world.letters():
+        id_ = str(letter.kwargs.get("message_id"))
+        if id_ in named or letter.id in named:
+            failures = [(one["attempt"], one["at_ms"] - letter.died_at_ms, one["code"]) for one in letter.failures]
+            rows = [(row.part, row.state, row.reason, row.number, row.looks) for row in world.rows.store.attempts(id_)]
+            told.append(
+                f"{id_} {letter.reason} after {letter.attempts} ({letter.options.get('causes')}): {failures}, {rows}"
+            )
+    return told
+
+
 def _without(facts: Facts, ids: set[str]) -> Facts:
     return replace(facts, deliveries=[one for one in facts.deliveries if one.message_id not in ids])
 

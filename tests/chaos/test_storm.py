@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from chaos_rows import Rows
-from storm_judge import broken_promises, counted
+from storm_judge import broken_promises, counted, stories
 from storm_plan import make_storm
 from storm_world import StormWorld
 from waiting import until
@@ -69,6 +69,7 @@ def ride(rows: Rows, environ: dict[str, str], directory: Path, *, seed: int, siz
         with world.working():
             go_through(world, size)
         found = broken_promises(world)
+        told = stories(world, found)
         struck = sum(one["hits"] for one in world.sandbox.faults() if one["id"] != "slow")
         stats = actors.broker.transitions.stats(world.queues())
         for name in ("reclaimed", "retried", "snoozed", "stale_finishes"):
@@ -81,7 +82,7 @@ def ride(rows: Rows, environ: dict[str, str], directory: Path, *, seed: int, siz
     record("faults", struck)
     record("redriven", len(world.redriven))
 
-    assert found == {key: [] for key in found}
+    assert found == {key: [] for key in found}, "\n".join(told)
     # What did not go wrong proves nothing.
     assert struck > 0.1 * size.messages
     assert counted(stats, "reclaimed") >= 1
