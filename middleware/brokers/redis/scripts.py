@@ -49,6 +49,7 @@ _PARTS = (
     "copied",
 )
 _HEAD = re.compile(r"^-- (Parts|Late|Needs|Gives) +(.+)$", re.MULTILINE)
+_LATE = re.compile(r"late\(\)\.(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,16 @@ def source(name: str, *, flagged: bool = False) -> Source:
     at_once = [text for part, text in parts.items() if part in _head(body, "Parts")]
     late = [text for part, text in parts.items() if part in _head(body, "Late")]
     flags = _NO_WRITES if name in _READING else _ALLOW_OOM
-    text = "".join([flags if flagged else "", _binding(keys), *at_once, _made_late(late), body])
+    text = "".join([flags if flagged else "", _binding(keys), *at_once, _made_late(late, body), body])
     return Source(text, keys)
 
 
-def _made_late(parts: Sequence[str]) -> str:
+def _made_late(parts: Sequence[str], body: str) -> str:
     if not parts:
         return ""
-    given = ", ".join(f"{name} = {name}" for part in parts for name in sorted(_head(part, "Gives")))
+    # Handing over a function costs a call as much as making it: only those that the script names.
+    used = {name for part in parts for name in _head(part, "Gives")} & set(_LATE.findall(body))
+    given = ", ".join(f"{name} = {name}" for name in sorted(used))
     made = "local made\nlocal function late()\n  made = made or make()\n  return made\nend\n"
     return "".join(["local function make()\n", *parts, f"return {{ {given} }}\nend\n", made])
 

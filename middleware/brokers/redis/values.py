@@ -70,7 +70,8 @@ class Routing:
 
     def text(self) -> str:
         """As Redis keeps it; empty for a message that belongs nowhere."""
-        return "\0".join((self.lane, self.group, self.unique_key, self.flags)) if self != NOWHERE else ""
+        is_nowhere = self is NOWHERE or self == NOWHERE
+        return "" if is_nowhere else "\0".join((self.lane, self.group, self.unique_key, self.flags))
 
     def options(self) -> dict[str, str]:
         """The names that are there, as a message's options carry them."""

@@ -33,10 +33,14 @@ local function enqueue(id, body, delay_ms, text, unique_for_ms, slot, keep_ms)
   if has_ended(id, slot ~= "") or (slot ~= "" and not mark_slot(slot, keep_ms)) then
     return { "known", id }
   end
+  if redis.call("HSETNX", messages, id, body) == 0 then
+    return { "known", id }
+  end
   local facts = text ~= "" and late().read_facts(text)
-  if facts and facts.unique_key and redis.call("HEXISTS", messages, id) == 0 then
+  if facts and facts.unique_key then
     local live_id, live_body = late().holder_of_key(facts.unique_key)
     if live_id then
+      redis.call("HDEL", messages, id)
       count("duplicates")
       return { "duplicate", live_id, live_body }
     end
@@ -44,9 +48,6 @@ local function enqueue(id, body, delay_ms, text, unique_for_ms, slot, keep_ms)
     if unique_for_ms > 0 then
       redis.call("ZADD", cooling, now_ms + unique_for_ms, facts.unique_key)
     end
-  end
-  if redis.call("HSETNX", messages, id, body) == 0 then
-    return { "known", id }
   end
   if delay_ms > 0 then
     if facts then
@@ -58,7 +59,7 @@ local function enqueue(id, body, delay_ms, text, unique_for_ms, slot, keep_ms)
       ring()
     end
   elseif facts then
-    late().admit(id, facts, false)
+    late().admit(id, facts, false, true)
   else
     redis.call("RPUSH", ready, id)
     is_ready = true

@@ -71,12 +71,11 @@ local function die(id, token, facts, body, reason, fingerprint, evidence)
 end
 
 local function end_routed(id)
-  local parts = late()
-  local facts = parts.facts_of(id)
+  local facts = late().facts_of(id)
   redis.call("HDEL", about, id)
-  parts.free_unique(id, facts)
-  parts.leave_slot(id, true)
-  parts.leave_lane(id, facts.lane)
+  late().free_unique(id, facts)
+  late().leave_slot(id, true)
+  late().leave_lane(id, facts.lane)
 end
 
 local function finish(id, token, outcome, delay_ms, group_for_ms, body, reason, fingerprint, evidence)

@@ -52,13 +52,16 @@ leave_lane = function(id, lane)
   end
 end
 
--- Let a message run, or wait for its lane and its group. at_head: it already had its place (retry, put back).
-local function admit(id, facts, at_head)
+-- Let a message run, or wait for its lane and its group. at_head: it already had its place (retry, put back). is_new: nothing
+-- is kept of it but its body.
+local function admit(id, facts, at_head, is_new)
   local lane = facts.lane
   if lane then
     local holder, is_dead = holder_of(lane)
     if holder and holder ~= id then
-      redis.call("HDEL", about, id)
+      if not is_new then
+        redis.call("HDEL", about, id)
+      end
       local sequence = string.format("%010x", redis.call("HINCRBY", counters, "sequence", 1))
       redis.call("ZADD", lane_waiting, 0, table.concat({ lane, sequence, id, write_facts(facts, "lane") }, "\0"))
       -- A holder without a body (evicted, deleted by hand) never leaves by itself: all who wait would wait for ever.
