@@ -149,8 +149,11 @@ class RoutedActor(dramatiq.Actor[P, R]):
             sending.is_routed = routed.is_known
             return [self._routed(routed, options)]
 
-        ids = self.bound(self.route or self.fn, args, kwargs)
-        return Sending(actor=self, build=build, ids=ids, delay_ms=_ms(delay), **way)
+        named = functools.partial(self.bound, self.route or self.fn, args, kwargs)
+        if self.route is None:
+            # Nothing else would look at the arguments before the worker does.
+            named()
+        return Sending(actor=self, build=build, named=named, delay_ms=_ms(delay), **way)
 
     def many(self, ids: Sequence[Any], *, delay: timedelta | int | None = None, **shared: Any) -> Sending:
         """What :meth:`send_many` hands to the policy."""

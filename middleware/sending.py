@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import dramatiq
@@ -35,7 +35,7 @@ class Sending:
 
     Attributes:
         actor: whose they are.
-        ids: what they are for, by argument name: for logs.
+        named: gives what they are for, by argument name.
         build: routes and builds them; sets ``is_routed`` to False where the store does not know what they belong to.
         delay_ms: for all of them.
         on_commit: whether to wait for the commit of an open transaction; None = as the actor or the settings say.
@@ -45,13 +45,22 @@ class Sending:
 
     actor: "dramatiq.Actor[Any, Any]"
     build: "Callable[[Sending], Messages]"
-    ids: dict[str, Any] = field(default_factory=dict)
+    named: Callable[[], dict[str, Any]] = dict
     count: int = 1
     delay_ms: int | None = None
     on_commit: bool | None = None
     robust: bool | None = None
     using: str | None = None
     is_routed: bool = True
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """What they are for, by argument name: for logs.
+
+        Raises:
+            TypeError: the actor takes no such arguments.
+        """
+        return self.named()
 
     def prepare(self) -> Messages:
         """Build the messages; asks the store, not the queue."""

@@ -66,6 +66,8 @@ class Commits(AtOnce):
         if sending.robust is None:
             sending.robust = _is_robust(sending, waits=waits)
         if waits:
+            # Arguments that the actor does not take are told at once, so that the caller's transaction rolls back.
+            _ = sending.ids
             return self._after_commit(sending)
         if sending.on_commit is None and state(_databases()) is State.OPEN:
             _warn(sending)

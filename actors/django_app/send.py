@@ -90,4 +90,9 @@ def _foreign(actor: "dramatiq.Actor[..., Any]", args: tuple[Any, ...], kwargs: d
     """What a routed actor makes of a call, for one that is not ours."""
     ids = RoutedActor.bound(actor.fn, args, kwargs)
     way = {"on_commit": True, **way}
-    return Sending(actor=actor, build=lambda _: [actor.message_with_options(args=args, kwargs=kwargs)], ids=ids, **way)
+    return Sending(
+        actor=actor,
+        build=lambda _: [actor.message_with_options(args=args, kwargs=kwargs)],
+        named=lambda: ids,
+        **way,
+    )

@@ -17,7 +17,7 @@ from typing import Any
 from dramatiq.errors import BrokerConnectionError
 
 from middleware.brokers.redis.ports import Alarm, Sink
-from middleware.brokers.redis.rounds import Rounds, Ticket, locked
+from middleware.brokers.redis.rounds import Gathered, Rounds, Ticket, locked
 from middleware.brokers.redis.scripts import MAX_BATCH
 from middleware.brokers.redis.shares import divided
 from middleware.brokers.redis.transitions import Settlement
@@ -75,10 +75,13 @@ class Exchange:
         """
         with self._lock:
             self._promising.update(dict.fromkeys(queue_names))
-            if self._is_busy or not (self._pending or self._shares(leaving=())):
-                return self._is_busy
+            if self._is_busy:
+                return True
+            tickets, shares = begun = self._gathered()
+            if not tickets and not shares:
+                return False
             self._is_busy = True
-        self._make_rounds()
+        self._make_rounds(begun)
         return True
 
     def settle(self, settlement: Settlement) -> bool:
@@ -162,13 +165,13 @@ class Exchange:
                 # This thread must outlive every surprise: without it outcomes wait for a thread that is idle.
                 logger.critical("exchange.broken", extra={"code": type(error).__name__})
 
-    def _make_rounds(self, *, most: int = 1_000_000) -> None:
-        """Make rounds while there is something for one; hand on to a thread that waits or, after ``most``, to our own."""
+    def _make_rounds(self, begun: Gathered | None = None, *, most: int = 1_000_000) -> None:
+        """Make rounds, the first for ``begun``; hand on to a thread that waits or, after ``most``, to our own."""
         for made in count(1):
             is_whole = False
             try:
-                self._round()
-                is_whole = True
+                self._round(begun)
+                begun, is_whole = None, True
             finally:
                 with self._lock:
                     # After a round that broke this thread leaves by its error: who was to go on would be nobody.
@@ -176,7 +179,7 @@ class Exchange:
             if not goes_on:
                 break
         if self.in_flight.room() != 0:
-            self.in_flight.place_is_free.set()
+            self.in_flight.tell_of_place()
         if self.in_flight.slow_room():
             self.alarm().widen()
 
@@ -197,17 +200,24 @@ class Exchange:
             self._written.notify_all()
         return is_more and may_go_on
 
-    def _round(self) -> None:
+    def _gathered(self) -> Gathered:
+        """Take what a round is to write, and choose what it is to fetch."""
         slow = self.in_flight.slow_queues
-        with self._lock:
-            tickets, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-            if self.in_flight.slow_room() == 0 and any(one.settlement.lease.queue_name in slow for one in tickets):
-                # While the slow ones had all their places nobody waited for their bells.
-                self._promising.update(dict.fromkeys(slow & self._sinks.keys()))
-            shares = self._shares(leaving=tickets)
-            for queue_name in shares:
-                # Asked again only when the reply says so; whoever rings meanwhile puts it back.
-                del self._promising[queue_name]
+        tickets, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+        if slow and self.in_flight.slow_room() == 0 and any(one.settlement.lease.queue_name in slow for one in tickets):
+            # While the slow ones had all their places nobody waited for their bells.
+            self._promising.update(dict.fromkeys(slow & self._sinks.keys()))
+        shares = self._shares(leaving=tickets)
+        for queue_name in shares:
+            # Asked again only when the reply says so; whoever rings meanwhile puts it back.
+            del self._promising[queue_name]
+        return tickets, shares
+
+    def _round(self, begun: Gathered | None) -> None:
+        if begun is None:
+            with self._lock:
+                begun = self._gathered()
+        tickets, shares = begun
         try:
             self._apply(tickets, shares)
         except BaseException as error:
@@ -227,7 +237,8 @@ class Exchange:
 
     def _apply(self, tickets: Sequence[Ticket], shares: dict[str, int]) -> None:
         answer = self.rounds.make(tickets, shares)
-        self._settled(tickets)
+        if tickets:
+            self._settled(tickets)
         self._put_off(answer.ask_again)
         for name, fetch in answer.fetches.items():
             with self._lock:
@@ -245,7 +256,8 @@ class Exchange:
         """How much to fetch from which queue, when the places of ``leaving`` are about to be free."""
         wanted = [name for name in self._promising if name in self._sinks]
         # A connection that was cut may have carried out the first calls only: one queue at a time then, so that none is last.
-        wanted = [name for name in wanted if name in self.rounds.lost][:1] or wanted
+        if self.rounds.lost:
+            wanted = [name for name in wanted if name in self.rounds.lost][:1] or wanted
         if not wanted:
             return {}
         slow = self.in_flight.slow_queues

@@ -43,13 +43,12 @@ class InFlight:
 
     def room(self, *, leaving: int = 0) -> int | None:
         """How many more it can take once ``leaving`` of them are gone; None = no bound."""
-        with self._lock:
-            return None if self.capacity is None else max(0, self.capacity - len(self._held) + leaving)
+        # Without the lock: one look at a number that may be another one right after.
+        return None if self.capacity is None else max(0, self.capacity - len(self._held) + leaving)
 
     def slow_room(self, *, leaving: int = 0) -> int | None:
         """The same for slow queues alone; None = what :meth:`room` says."""
-        with self._lock:
-            return None if self.slow_capacity is None else max(0, self.slow_capacity - self._slow + leaving)
+        return None if self.slow_capacity is None else max(0, self.slow_capacity - self._slow + leaving)
 
     def takes(self, queue_name: str) -> bool:
         """Whether a message of this queue may be fetched as far as slow queues go."""
@@ -94,6 +93,12 @@ class InFlight:
                     del self._held[lease.id]
                     self._slow -= lease.queue_name in self.slow_queues
         if tells:
+            self.tell_of_place()
+
+    def tell_of_place(self) -> None:
+        """Wake who waits for a place."""
+        # To set it again costs six times as much as to look.
+        if not self.place_is_free.is_set():
             self.place_is_free.set()
 
     def leases(self, *, unsettled: bool = False) -> dict[str, list[Lease]]:

@@ -51,6 +51,10 @@ class Ticket:
     error: PipelineError | None = None
 
 
+#: Outcomes to write, and queue → most messages to fetch.
+Gathered = tuple[list[Ticket], dict[str, int]]
+
+
 @dataclass(slots=True)
 class Answer:
     """What a round fetched, by queue, and which queues must be asked again because their answer was lost or a refusal."""
@@ -89,7 +93,8 @@ class Rounds:
             return Answer(ask_again=list(shares))
         for group, reply in zip(by_queue.values(), replies, strict=False):
             self._read_finish(group, reply)
-        self.in_flight.drop([ticket.settlement.lease for ticket in tickets if ticket.error is None], tells=False)
+        if tickets:
+            self.in_flight.drop([ticket.settlement.lease for ticket in tickets if ticket.error is None], tells=False)
         return self._read_fetches(shares, replies[len(calls) :], asked_boot_ms=asked_boot_ms)
 
     # -- outcomes -------------------------------------------------------------------------------------------------

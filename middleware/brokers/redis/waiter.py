@@ -81,6 +81,7 @@ class Waiter:
         self._is_asked = False
         self._asked_boot_ms = 0
         self._asked_of: dict[bytes, str] = {}
+        self._question = b""
         #: Boot-clock time of the last answer, or of the last look while no place was free; health reads it.
         self.last_turn_boot_ms = 0
 
@@ -221,9 +222,11 @@ class Waiter:
         if not self._is_asked:
             with self._lock:
                 # A token of a slow queue that has all its places would be kept from a process that has one.
-                self._asked_of = {key: name for key, name in self._queue_of.items() if self._places.takes(name)}
-            words = ("BLPOP", self._doorbell, *self._asked_of, BLOCK_S)
-            connection.send_packed_command([packed(b"", 0, words)])
+                asked_of = {key: name for key, name in self._queue_of.items() if self._places.takes(name)}
+            if asked_of != self._asked_of or not self._question:
+                self._asked_of = asked_of
+                self._question = packed(b"", 0, ("BLPOP", self._doorbell, *asked_of, BLOCK_S))
+            connection.send_packed_command([self._question])
             self._is_asked, self._asked_boot_ms = True, self._clock.boot_ms()
         if not connection.can_read(self._block_s()):
             if self._clock.boot_ms() - self._asked_boot_ms > (BLOCK_S + ANSWER_S) * 1000:

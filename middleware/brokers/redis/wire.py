@@ -29,6 +29,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
 
 
 class WireEncoder(JSONEncoder):
@@ -37,6 +38,11 @@ class WireEncoder(JSONEncoder):
     def encode(self, data: MessageData) -> bytes:
         """See :meth:`dramatiq.encoder.Encoder.encode`."""
         return _to_json(data).encode()
+
+    def decode(self, data: bytes) -> MessageData:
+        """See :meth:`dramatiq.encoder.Encoder.decode`; the broker makes every error a ``DecodeError``."""
+        found: MessageData = _from_json(data.decode())
+        return found
 
 
 def new_id() -> str:
