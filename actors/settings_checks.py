@@ -7,11 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from actors import backends, pace
 from actors.recipients import CALLING_CODES
-from middleware.brokers.redis.pin import BadRedisUrl, kwargs_for_db
+from middleware.brokers.redis.pin import BadRedisUrl, kwargs_for_db, split_url
 
 Values = Mapping[str, Any]
 
@@ -60,7 +59,7 @@ def _sandbox(values: Values) -> Iterator[str]:
             yield "CHAT_GATEWAY is sandbox but CHAT_SANDBOX_URL is not set: it needs the URL of one on this machine"
         return
     yield from _http_faults("CHAT_SANDBOX_URL", values["sandbox_url"])
-    parts = _split(values["sandbox_url"])
+    parts = split_url(values["sandbox_url"])
     if parts is not None and parts.hostname and not _is_loopback(parts.hostname):
         yield "CHAT_SANDBOX_URL leads away from this machine; a sandbox is at 127.0.0.1, ::1 or localhost only"
 
@@ -99,7 +98,7 @@ def _rabbitmq(values: Values) -> Iterator[str]:
     url = values["rabbitmq_url"]
     if url is None:
         return
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.scheme not in ("amqp", "amqps") or not parts.hostname or "#" in url:
         yield "CHAT_RABBITMQ_URL cannot be used: it must be amqp://user:password@host, with / ? # @ percent-encoded"
 
@@ -146,20 +145,11 @@ def _models(values: Values) -> Iterator[str]:
 
 def _http_faults(name: str, url: str) -> Iterator[str]:
     """Never quotes the URL: what is wrong with it may be a key in it."""
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         yield f"{name} cannot be used: it must be http(s)://host[:port][/path]"
     elif "@" in parts.netloc or parts.query or parts.fragment:
         yield f"{name} must hold neither credentials nor ? or #"
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.port != 0
-    except ValueError:
-        return None
-    return parts if usable else None
 
 
 def _is_loopback(host: str) -> bool:

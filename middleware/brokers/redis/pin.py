@@ -101,7 +101,7 @@ def address(url: str) -> str:
 
 def _refuse_misread(url: str) -> None:
     """Refuse a URL that redis-py would read as something else than its writer meant."""
-    parts = _split(url)
+    parts = split_url(url)
     faults = (
         ["it cannot be read; " + _ENCODE] if parts is None else [*_general_faults(url, parts), *_place_faults(parts)]
     )
@@ -109,8 +109,11 @@ def _refuse_misread(url: str) -> None:
         raise BadRedisUrl(faults[0])
 
 
-def _split(url: str) -> SplitResult | None:
-    """None where urllib refuses it; its error ends here, so that no chain of causes carries it."""
+def split_url(url: str) -> SplitResult | None:
+    """The URL in its parts; None where urllib refuses it, or its port is 0.
+
+    Urllib's error, which quotes it, ends here, so that no chain of causes carries it.
+    """
     try:
         parts = urlsplit(url)
         usable = parts.port != 0

@@ -52,9 +52,9 @@ class Routing:
         if _ROUTED.isdisjoint(options):
             return NOWHERE
         names = [str(options.get(name) or "") for name in ("lane", "group", "unique_key")]
-        if any("\0" in name for name in names):
-            raise ValueError(f"message {id_}: lane, group and unique_key must not hold NUL")
         lane, group, unique_key = names
+        if "\0" in lane or "\0" in group or "\0" in unique_key:
+            raise ValueError(f"message {id_}: lane, group and unique_key must not hold NUL")
         flags = "c" if unique_key and options.get("unique_for") else ""
         flags += "d" if lane and options.get("dead_holds_lane") else ""
         flags += "s" if unique_key and options.get("unique_until") == "start" else ""
