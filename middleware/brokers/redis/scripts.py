@@ -83,7 +83,10 @@ def _made_late(parts: Sequence[str], body: str) -> str:
     if not parts:
         return ""
     # Handing over a function costs a call as much as making it: only those that the script names.
-    used = {name for part in parts for name in _head(part, "Gives")} & set(_LATE.findall(body))
+    used = set(_LATE.findall(body))
+    unknown = used.difference(*(_head(part, "Gives") for part in parts))
+    if unknown:
+        raise LookupError(f"a script asks for {', '.join(sorted(unknown))} late, and none of its parts gives that")
     given = ", ".join(f"{name} = {name}" for name in sorted(used))
     made = "local made\nlocal function late()\n  made = made or make()\n  return made\nend\n"
     return "".join(["local function make()\n", *parts, f"return {{ {given} }}\nend\n", made])
