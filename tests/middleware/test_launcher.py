@@ -268,8 +268,12 @@ def test_workers_that_ask_together_are_replaced_one_after_another(crew):
     until(lambda: {entry.worker.pid for entry in crew.alive()}.isdisjoint(old), within_ms=30_000)
     crew.pids(2)
 
-    log = (crew.here / "log").read_text().splitlines()
-    steps = [line.rpartition(":")[2] for line in log if line.endswith(("worker.draining", "worker.ready"))]
+    def said() -> list[str]:
+        log = (crew.here / "log").read_text().splitlines()
+        return [line.rpartition(":")[2] for line in log if line.endswith(("worker.draining", "worker.ready"))]
+
+    # A worker shows among the living before it has said that it is ready.
+    steps = until(lambda: found if len(found := said()) >= 6 else [], within_ms=30_000)
     # Two that start, then for each old one: it drains, and only when its successor runs the next one does.
     assert steps[:2] == ["worker.ready"] * 2
     assert steps[2:6] == ["worker.draining", "worker.ready", "worker.draining", "worker.ready"]
