@@ -16,13 +16,14 @@ from queue_places import Kind, ModelGate
 
 from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.transitions import Settlement, Transitions
-from middleware.brokers.redis.values import GateChange, Lease, NewMessage
+from middleware.brokers.redis.values import Fetch, GateChange, Lease, NewMessage
 from middleware.outcomes import Dead, Done, PutBack, Retry
 
 MAX_CRASHES = 1
 KEYS = Keys("test:model")
 PICK = st.integers(0, 11)
 OWNERS = st.sampled_from(["w1", "w2"])
+FETCHERS = st.sampled_from(["w1", "w2", "w1+", "w2+"])
 
 
 class CarrierMachine(RuleBasedStateMachine):
@@ -81,9 +82,21 @@ class CarrierMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 5), owner=OWNERS)
     def fetch(self, limit: int, owner: str) -> None:
-        fetched = self.moves.fetch(QUEUE, limit=limit, lease_ms=LONG_MS, owner=owner).messages
-        assert [one.lease.id for one in fetched] == self.model.fetch(limit)
-        for one in fetched:
+        self.handed_out(self.moves.fetch(QUEUE, limit=limit, lease_ms=LONG_MS, owner=owner), self.model.fetch(limit))
+
+    @rule(owner=OWNERS)
+    def fetch_first(self, owner: str) -> None:
+        """What a worker sends with its wait: never more than one, and nothing that is only due."""
+        came = self.moves.fetch_first(["empty", QUEUE], lease_ms=LONG_MS, owner=f"{owner}+")
+        expected = self.model.fetch(1, promotes=False)
+        assert (came is not None) == bool(expected)
+        if came is not None:
+            assert came[0] == QUEUE
+            self.handed_out(came[1], expected)
+
+    def handed_out(self, fetch: Fetch, expected: list[str]) -> None:
+        assert [one.lease.id for one in fetch.messages] == expected
+        for one in fetch.messages:
             assert one.deliveries == self.model.crashes.get(one.lease.id, 0) + 1
             assert one.routing == routing(self.model.kinds[one.lease.id])
             self.leases[one.lease.id] = one.lease
@@ -141,10 +154,10 @@ class CarrierMachine(RuleBasedStateMachine):
         self.lose_leases()
 
     @precondition(lambda self: self.model.running)
-    @rule(owner=OWNERS, keeps=st.integers(0, 2))
+    @rule(owner=FETCHERS, keeps=st.integers(0, 2))
     def a_reply_of_a_fetch_is_lost(self, owner: str, keeps: int) -> None:
         in_order = [Lease(QUEUE, id_, token) for id_, token in look(self.client, KEYS, QUEUE).leases.items()]
-        theirs = [lease for lease in in_order if lease.owner == owner]
+        theirs = [lease for lease in in_order if lease.fetcher == owner]
         assert self.moves.disown(QUEUE, owner=owner, in_hand=theirs[:keeps]) == len(theirs[keeps:])
         self.model.give_back([lease.id for lease in theirs[keeps:]], started=False)
         self.lose_leases()

@@ -62,8 +62,9 @@ class QueueModel(QueuePlaces):
             del self.group_due[group]
             self.let_in(group)
 
-    def fetch(self, limit: int) -> list[str]:
-        self.promote()
+    def fetch(self, limit: int, *, promotes: bool = True) -> list[str]:
+        if promotes:
+            self.promote()
         handed: list[str] = []
         while not self.is_paused and self.ready and len(handed) < limit:
             id_ = self.ready.pop(0)

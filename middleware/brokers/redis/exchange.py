@@ -16,18 +16,20 @@ from typing import Any
 
 from dramatiq.errors import BrokerConnectionError
 
+from middleware.brokers.redis.demand import Demand
 from middleware.brokers.redis.ports import Alarm, Sink
 from middleware.brokers.redis.rounds import Gathered, Rounds, Ticket, locked
 from middleware.brokers.redis.scripts import MAX_BATCH
-from middleware.brokers.redis.shares import divided
 from middleware.brokers.redis.transitions import Settlement
-from middleware.brokers.redis.values import Fetched
+from middleware.brokers.redis.values import Fetch, Fetched
 from middleware.errors import PipelineError, QueueUnavailable
 
 logger = logging.getLogger(__name__)
 
 #: After a failure the same is tried again so much later, in milliseconds.
 RETRY_MS = 500
+#: So long a round under way is waited for where it is only a gain, in seconds: hundreds of usual ones.
+ROUND_S = 0.05
 #: Longest wait for the round that carries an outcome, in seconds: its two tries of a silent server, and the one before it.
 PATIENCE_S = 60.0
 
@@ -42,9 +44,7 @@ class Exchange:
         self.alarm = alarm
         self.on_written = on_written
         self._pending: list[Ticket] = []
-        #: Queues that may have something to fetch, the one asked longest ago first.
-        self._promising: dict[str, None] = {}
-        self._sinks: dict[str, Sink] = {}
+        self._demand = Demand(rounds)
         self._is_busy = False
         self._is_signalled = False
         self._is_stopping = False
@@ -59,14 +59,28 @@ class Exchange:
     def attach(self, sink: Sink) -> None:
         """Fetch for ``sink`` from now on."""
         with self._lock:
-            self._sinks[sink.queue_name] = sink
-            self._promising[sink.queue_name] = None
+            self._demand.attach(sink)
 
     def detach(self, sink: Sink) -> None:
         """Fetch no more for ``sink``."""
         with self._lock:
-            if self._sinks.get(sink.queue_name) is sink:
-                del self._sinks[sink.queue_name]
+            self._demand.detach(sink)
+
+    def keep_place(self, queue_names: Sequence[str]) -> list[str]:
+        """See :meth:`middleware.brokers.redis.demand.Demand.keep_place`."""
+        with self._lock:
+            names = self._demand.keep_place(queue_names)
+            if not names and self._is_busy:
+                # The round under way may have been promised more places than it fills.
+                self._written.wait_for(lambda: not self._is_busy, ROUND_S)
+                names = self._demand.keep_place(queue_names)
+            return names
+
+    def deliver(self, queue_name: str, fetch: Fetch) -> None:
+        """Hand on what was fetched beside the rounds, for a place that was kept, and fetch what is left."""
+        self._hand_over(queue_name, fetch)
+        if fetch.left:
+            self.ring(queue_name)
 
     def ring(self, *queue_names: str) -> bool:
         """Fetch from queues that may have something, and write what could not be written.
@@ -74,15 +88,18 @@ class Exchange:
         False when there is no place for more now; it is fetched when there is.
         """
         with self._lock:
-            self._promising.update(dict.fromkeys(queue_names))
+            self._demand.promising.update(dict.fromkeys(queue_names))
             if self._is_busy:
                 return True
             tickets, shares = begun = self._gathered()
-            if not tickets and not shares:
-                return False
-            self._is_busy = True
-        self._make_rounds(begun)
-        return True
+            is_something = bool(tickets or shares)
+            self._is_busy = is_something
+        if is_something:
+            self._make_rounds(begun)
+        elif self._demand.waits_for_kept():
+            # The place that is left is kept for what comes with the wait: let that come, and the waiter rings again.
+            self.alarm().poke()
+        return is_something
 
     def settle(self, settlement: Settlement) -> bool:
         """Write an outcome now; True when it was applied, False when the lease was another's by now.
@@ -156,7 +173,7 @@ class Exchange:
                 self._is_signalled = False
                 if self._is_stopping:
                     return
-                if self._is_busy or not (self._pending or self._shares(leaving=())):
+                if self._is_busy or not (self._pending or self._demand.shares(leaving=())):
                     continue
                 self._is_busy = True
             try:
@@ -188,7 +205,7 @@ class Exchange:
         successor = next((ticket for ticket in self._pending if not ticket.is_posted), None)
         # What was just refused is not tried again at once: the alarm says when.
         is_more = successor is None and bool(
-            any(not one.was_tried for one in self._pending) or self._shares(leaving=())
+            any(not one.was_tried for one in self._pending) or self._demand.shares(leaving=())
         )
         self._is_busy = successor is not None or (is_more and may_go_on)
         if successor is not None:
@@ -202,16 +219,8 @@ class Exchange:
 
     def _gathered(self) -> Gathered:
         """Take what a round is to write, and choose what it is to fetch."""
-        slow = self.in_flight.slow_queues
         tickets, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-        if slow and self.in_flight.slow_room() == 0 and any(one.settlement.lease.queue_name in slow for one in tickets):
-            # While the slow ones had all their places nobody waited for their bells.
-            self._promising.update(dict.fromkeys(slow & self._sinks.keys()))
-        shares = self._shares(leaving=tickets)
-        for queue_name in shares:
-            # Asked again only when the reply says so; whoever rings meanwhile puts it back.
-            del self._promising[queue_name]
-        return tickets, shares
+        return tickets, self._demand.take(tickets)
 
     def _round(self, begun: Gathered | None) -> None:
         if begun is None:
@@ -225,6 +234,8 @@ class Exchange:
             self._broken([one for one in tickets if not one.applied and one.error is None], error)
             raise
         finally:
+            if shares:
+                self.in_flight.keep(-sum(shares.values()))
             for ticket in tickets:
                 if not ticket.makes_round and not ticket.is_posted:
                     ticket.gate.release()
@@ -241,33 +252,19 @@ class Exchange:
             self._settled(tickets)
         self._put_off(answer.ask_again)
         for name, fetch in answer.fetches.items():
-            with self._lock:
-                if fetch.left:
-                    self._promising[name] = None
-                sink = self._sinks.get(name)
-            if fetch.messages and sink is not None:
-                sink.accept(fetch.messages)
-            elif fetch.messages:
-                # It went while the round was under way.
-                self.give_back(name, fetch.messages)
-            self.alarm().due(name, fetch.next_due_in_ms)
+            self._hand_over(name, fetch)
 
-    def _shares(self, *, leaving: Sequence[Ticket]) -> dict[str, int]:
-        """How much to fetch from which queue, when the places of ``leaving`` are about to be free."""
-        wanted = [name for name in self._promising if name in self._sinks]
-        # A connection that was cut may have carried out the first calls only: one queue at a time then, so that none is last.
-        if self.rounds.lost:
-            wanted = [name for name in wanted if name in self.rounds.lost][:1] or wanted
-        if not wanted:
-            return {}
-        slow = self.in_flight.slow_queues
-        slow_leaving = sum(one.settlement.lease.queue_name in slow for one in leaving) if slow else 0
-        return divided(
-            {name: self._sinks[name].room() for name in wanted},
-            room=self.in_flight.room(leaving=len(leaving)),
-            slow_queues=slow,
-            slow_room=self.in_flight.slow_room(leaving=slow_leaving),
-        )
+    def _hand_over(self, queue_name: str, fetch: Fetch) -> None:
+        with self._lock:
+            if fetch.left:
+                self._demand.promising[queue_name] = None
+            sink = self._demand.taker(queue_name)
+        if fetch.messages and sink is not None:
+            sink.accept(fetch.messages)
+        elif fetch.messages:
+            # It went while the fetch was under way.
+            self.give_back(queue_name, fetch.messages)
+        self.alarm().due(queue_name, fetch.next_due_in_ms)
 
     def _settled(self, tickets: Sequence[Ticket]) -> None:
         # While the connection is lost an outcome is tried again (ours by us, others' by Dramatiq), and until then the lease is

@@ -37,6 +37,8 @@ class InFlight:
         #: Queues whose messages are slow, and how many of them together may be in hand; None = no bound of their own.
         self.slow_queues: frozenset[str] = frozenset()
         self.slow_capacity: int | None = None
+        #: Places that are kept for what was asked for and has not come yet (:mod:`middleware.brokers.redis.standing`).
+        self.kept = 0
         self._slow = 0
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
@@ -44,7 +46,7 @@ class InFlight:
     def room(self, *, leaving: int = 0) -> int | None:
         """How many more it can take once ``leaving`` of them are gone; None = no bound."""
         # Without the lock: one look at a number that may be another one right after.
-        return None if self.capacity is None else max(0, self.capacity - len(self._held) + leaving)
+        return None if self.capacity is None else max(0, self.capacity - len(self._held) - self.kept + leaving)
 
     def slow_room(self, *, leaving: int = 0) -> int | None:
         """The same for slow queues alone; None = what :meth:`room` says."""
@@ -54,13 +56,19 @@ class InFlight:
         """Whether a message of this queue may be fetched as far as slow queues go."""
         return queue_name not in self.slow_queues or self.slow_room() != 0
 
-    def take(self, messages: Iterable[Fetched], *, asked_boot_ms: int) -> None:
-        """Have messages in hand.
+    def keep(self, places: int) -> None:
+        """Keep places for what is asked for, or, with a number below zero, keep them no longer."""
+        with self._lock:
+            self.kept += places
+
+    def take(self, messages: Iterable[Fetched], *, asked_boot_ms: int, kept: int = 0) -> None:
+        """Have messages in hand; ``kept``: so many places were kept for them.
 
         ``asked_boot_ms`` is when they were asked for: the server counts from later, so the lease surely lasts that long.
         """
         expires_boot_ms = asked_boot_ms + self.lease_ms
         with self._lock:
+            self.kept -= kept
             for one in messages:
                 self._held[one.lease.id] = Held(one.lease, expires_boot_ms)
                 self._slow += one.lease.queue_name in self.slow_queues
@@ -101,15 +109,18 @@ class InFlight:
         if not self.place_is_free.is_set():
             self.place_is_free.set()
 
-    def leases(self, *, unsettled: bool = False) -> dict[str, list[Lease]]:
+    def leases(self, *, unsettled: bool = False, below_ms: int | None = None) -> dict[str, list[Lease]]:
         """Leases in hand that are still ours, by queue, in the order in which they were taken.
 
-        ``unsettled``: only of messages whose outcome is not decided.
+        ``unsettled``: only of messages whose outcome is not decided. ``below_ms``: only those of which so much or less is left.
         """
+        until_boot_ms = None if below_ms is None else self.clock.boot_ms() + below_ms
         by_queue: dict[str, list[Lease]] = {}
         with self._lock:
             for held in self._held.values():
-                if not held.lost and (held.settlement is None or not unsettled):
+                if held.lost or (unsettled and held.settlement is not None):
+                    continue
+                if until_boot_ms is None or held.expires_boot_ms <= until_boot_ms:
                     by_queue.setdefault(held.lease.queue_name, []).append(held.lease)
         return by_queue
 

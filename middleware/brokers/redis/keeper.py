@@ -1,7 +1,8 @@
 """Keep what this process holds, and what nobody holds, in order.
 
-One thread per worker process: it renews the leases in hand every third of a lease, and every two seconds lets Redis promote,
-reclaim and trim (``tend.lua``), on every process alike: no leader, no dice. It never runs an actor or a callback.
+One thread per worker process: every two seconds it renews the leases in hand of which a third is over by its next round, and
+lets Redis promote, reclaim and trim (``tend.lua``), on every process alike: no leader, no dice. It never runs an actor or a
+callback.
 """
 
 import logging
@@ -80,15 +81,11 @@ class Keeper:
             self._thread.join(3)
 
     def _run(self) -> None:
-        # Renewals set the pace when leases are short (tests, demo): a third of a lease, as promised.
-        pause_s = min(TEND_EVERY_MS, self.policy.lease_ms / 3) / 1000
-        next_renewal_ms = 0
+        pause_s = self._pause_ms / 1000
         while not self._stopping.is_set():
             self.last_turn_boot_ms = self.clock.boot_ms()
             try:
-                if self.clock.boot_ms() >= next_renewal_ms:
-                    next_renewal_ms = self.clock.boot_ms() + self.policy.lease_ms // 3
-                    self.renew()
+                self.renew()
                 self.tend()
                 if self.clock.boot_ms() >= self._next_adoption_boot_ms:
                     self._next_adoption_boot_ms = self.clock.boot_ms() + ADOPT_EVERY_MS
@@ -101,9 +98,15 @@ class Keeper:
                 logger.critical("keeper.round_broken", extra={"code": type(error).__name__})
             self.clock.wait(pause_s, until=self._stopping)
 
+    @property
+    def _pause_ms(self) -> int:
+        # Renewals set the pace when leases are short (tests, demo).
+        return min(TEND_EVERY_MS, self.policy.lease_ms // 3)
+
     def renew(self) -> None:
-        """Prolong every lease in hand; note which were lost."""
-        for queue_name, leases in self.in_flight.leases().items():
+        """Prolong the leases in hand of which less than two thirds would be left at the next round; note which were lost."""
+        below_ms = self.policy.lease_ms * 2 // 3 + self._pause_ms
+        for queue_name, leases in self.in_flight.leases(below_ms=below_ms).items():
             asked_boot_ms = self.clock.boot_ms()
             lost = self.transitions.renew(queue_name, leases, lease_ms=self.policy.lease_ms)
             for lease in self.in_flight.renewed(leases, lost=lost, asked_boot_ms=asked_boot_ms):

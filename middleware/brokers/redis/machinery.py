@@ -20,6 +20,7 @@ from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.roster import ALIVE_MS, Roster, ServingWorker, SignOfLife
 from middleware.brokers.redis.rounds import Rounds, Ticket
 from middleware.brokers.redis.scripts import Scripts
+from middleware.brokers.redis.standing import StandingFetch, longest_wait_s
 from middleware.brokers.redis.transitions import Memory, Transitions
 from middleware.brokers.redis.values import Tended
 from middleware.brokers.redis.waiter import Waiter
@@ -128,10 +129,12 @@ class Machinery:
                 self._waiter = Waiter(
                     lambda: connections.make_blocking_client(self._connect()),
                     self.keys,
-                    ring=self.exchange.ring,
+                    door=self.exchange,
                     places=self.in_flight,
+                    standing=StandingFetch(self.exchange),
                     broker_id=self.owner,
                     clock=self.clock,
+                    block_s=longest_wait_s(self.options.lease_ms),
                 )
             return self._waiter
 

@@ -1,6 +1,6 @@
 """Send packed commands and read their replies, with as little between as a hot path allows.
 
-``scripts`` alone uses it. redis-py makes, checks and mends the connections; its client would pack thirty keys anew for every
+``scripts`` uses it, and ``waiter`` for its one question. redis-py makes, checks and mends the connections; its client would pack thirty keys anew for every
 message and look each command up in a table.
 """
 
@@ -53,7 +53,7 @@ class Pipe:
         connection = self._take()
         try:
             connection.send_packed_command([b"".join(commands)])
-            replies = [_reply(connection) for _ in commands]
+            replies = [reply_of(connection) for _ in commands]
         except BaseException:
             # An answer may still be on its way: it must not be read as that to the next command.
             connection.disconnect()
@@ -107,7 +107,8 @@ class Pipe:
             self._pool.release(connection)
 
 
-def _reply(connection: Any) -> Any:
+def reply_of(connection: Any) -> Any:
+    """The next reply on a connection; a refusal in its place."""
     try:
         return connection.read_response()
     except redis.ResponseError as error:

@@ -45,6 +45,7 @@ _PARTS = (
     "due",
     "promote",
     "running",
+    "handing",
     "inbox",
     "copied",
 )
@@ -75,7 +76,8 @@ def source(name: str, *, flagged: bool = False) -> Source:
     at_once = [text for part, text in parts.items() if part in _head(body, "Parts")]
     late = [text for part, text in parts.items() if part in _head(body, "Late")]
     flags = _NO_WRITES if name in _READING else _ALLOW_OOM
-    text = "".join([flags if flagged else "", _binding(keys), *at_once, _made_late(late, body), body])
+    made_late = _made_late(late, "".join([*at_once, body]))
+    text = "".join([flags if flagged else "", _binding(keys), *at_once, made_late, body])
     return Source(text, keys)
 
 
@@ -201,26 +203,27 @@ class Scripts:
 
         Raises: redis-py's connection and timeout errors, as they are.
         """
-        replies = self.pipe.run([self._packed(call) for call in calls])
+        replies = self.pipe.run([self.as_sent(call) for call in calls])
         return [
-            self._mended(call, reply) if isinstance(reply, redis.ResponseError) else reply
+            self.mended(call, reply) if isinstance(reply, redis.ResponseError) else reply
             for call, reply in zip(calls, replies, strict=True)
         ]
 
-    def _mended(self, call: Call, error: redis.ResponseError) -> Any:
+    def mended(self, call: Call, error: redis.ResponseError) -> Any:
         """What a call gives when what the server lacked is brought: the script's text, or a text without flags."""
         if "NOSCRIPT" not in str(error) and not isinstance(error, redis.exceptions.NoScriptError):
             return error
         flagged = self._has_flags
-        (reply,) = self.pipe.run([self._packed(call, whole=True)])
+        (reply,) = self.pipe.run([self.as_sent(call, whole=True)])
         # Judged by what this call sent: another thread may have learned meanwhile that the server knows no flags.
         if flagged and isinstance(reply, redis.ResponseError) and "compil" in str(reply):
             # Redis 6.2 knows no script flags: draining a full server is promised from 7 on (docs/lifecycle.md).
             self._has_flags = False
-            (reply,) = self.pipe.run([self._packed(call, whole=True)])
+            (reply,) = self.pipe.run([self.as_sent(call, whole=True)])
         return reply
 
-    def _packed(self, call: Call, *, whole: bool = False) -> bytes:
+    def as_sent(self, call: Call, *, whole: bool = False) -> bytes:
+        """A call as it is sent; ``whole``: with the script's text, where the server may not know it."""
         flagged = self._has_flags and call.name not in _FILLING
         found = self._prefixes.get((call.name, flagged, call.queue_names, call.more_keys, whole))
         prefix, count = found or self._prefix(call, flagged=flagged, whole=whole)

@@ -69,6 +69,14 @@ def batches(items: Sequence[Any], *, of: int = MAX_BATCH) -> Iterator[Sequence[A
     return (items[first : first + of] for first in range(0, len(items), of))
 
 
+def first_of(queue_names: Sequence[str], reply: list[Any]) -> tuple[str, Fetch] | None:
+    """The reply of ``fetch_first.lua`` as a value: queue and what came from it; None for nothing."""
+    if not reply:
+        return None
+    queue_name = queue_names[reply[0]]
+    return queue_name, fetch_of(queue_name, reply[1:])
+
+
 def fetch_of(queue_name: str, reply: list[Any]) -> Fetch:
     """The reply of ``fetch.lua`` as a value."""
     messages = []
@@ -137,6 +145,18 @@ class Transitions(Controls):
         call = self.fetch_call(queue_name, limit=limit, lease_ms=lease_ms, owner=owner)
         reply = self.scripts.run("fetch", queue_name, *call.args, doing=f"fetching from {queue_name}", repeat=False)
         return fetch_of(queue_name, reply)
+
+    def fetch_first_call(self, queue_names: Sequence[str], *, lease_ms: int, owner: str) -> Call:
+        """The call behind :meth:`fetch_first`, to be sent with a wait; :func:`first_of` reads its reply."""
+        return Call("fetch_first", tuple(queue_names), (lease_ms, owner))
+
+    def fetch_first(self, queue_names: Sequence[str], *, lease_ms: int, owner: str) -> tuple[str, Fetch] | None:
+        """Take the first message that is ready in any of several queues, and say in which; nothing is promoted."""
+        call = self.fetch_first_call(queue_names, lease_ms=lease_ms, owner=owner)
+        doing = f"fetching from one of {', '.join(queue_names)}"
+        return first_of(
+            queue_names, self.scripts.run(call.name, call.queue_names, *call.args, doing=doing, repeat=False)
+        )
 
     def disown_call(self, queue_name: str, *, owner: str, in_hand: Sequence[Lease]) -> Call:
         """The call behind :meth:`disown`, to be sent with others."""

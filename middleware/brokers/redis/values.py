@@ -13,6 +13,10 @@ _ROUTED = frozenset({"lane", "group", "unique_key"})
 _SENT_AT = re.compile(rb'"(?:message_timestamp|redriven_at_ms)": ?(\d+)')
 
 
+#: Ends the name of the owner in the tokens of what a worker fetched with its wait (``fetch_first.lua``).
+WAITING = "+"
+
+
 class Lease(NamedTuple):
     """The right to run a message until it expires; ``token`` fences whoever had it before."""
 
@@ -23,6 +27,11 @@ class Lease(NamedTuple):
     @property
     def owner(self) -> str:
         """Worker process that has it."""
+        return self.fetcher.removesuffix(WAITING)
+
+    @property
+    def fetcher(self) -> str:
+        """The owner that the fetch named: of a process, what it sends with its wait has another than all else."""
         return self.token.rpartition(".")[0]
 
 

@@ -1,20 +1,23 @@
 """One blocking wait per process, over the wake lists of all its queues.
 
-A wake token carries nothing: it says "fetch", so a lost one costs at most one block. The waiter's thread fetches itself; what
-it has no place for it passes on to another process. A stock producer pushes no token: the keeper's round sees its message.
+A wake token carries nothing: it says "fetch", so a lost one costs at most one block. The first message comes with it
+(``standing``), the rest the waiter's thread fetches; what it has no place for it passes on to another process. A stock producer pushes no token: the keeper's round sees its message.
 """
 
 import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 
 from middleware.brokers.redis.connections import BLOCK_S
 from middleware.brokers.redis.keys import Keys
-from middleware.brokers.redis.pipe import packed
+from middleware.brokers.redis.pipe import packed, reply_of
+from middleware.brokers.redis.ports import Door, Places, Standing
+from middleware.brokers.redis.timetable import Timetable
+from middleware.brokers.redis.values import Fetch
 from middleware.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -23,55 +26,34 @@ logger = logging.getLogger(__name__)
 ANSWER_S = 5.0
 #: Pause after an error, in seconds; the connection is retried for ever.
 RETRY_S = 0.5
-#: Shortest block, in seconds; 0 would block for ever.
-SHORTEST_S = 0.001
-
-
-class Ring(Protocol):
-    """Fetches from queues; False when there is no place."""
-
-    def __call__(self, *queue_names: str) -> bool:
-        """See :meth:`middleware.brokers.redis.exchange.Exchange.ring`."""
-        ...
-
-
-class Places(Protocol):
-    """Places for messages in this process."""
-
-    #: Set whenever one becomes free.
-    place_is_free: threading.Event
-
-    def room(self) -> int | None:
-        """See :meth:`middleware.brokers.redis.inflight.InFlight.room`."""
-        ...
-
-    def takes(self, queue_name: str) -> bool:
-        """See :meth:`middleware.brokers.redis.inflight.InFlight.takes`."""
-        ...
 
 
 class Waiter:
     """The waiting thread. ``connect`` gives a client whose socket timeout is above the block."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is plugged into
         self,
         connect: Callable[[], "redis.Redis"],
         keys: Keys,
         *,
-        ring: Ring,
+        door: Door,
         places: Places,
+        standing: Standing,
         broker_id: str,
         clock: Clock,
+        block_s: float = BLOCK_S,
     ) -> None:
+        """``block_s`` is the longest that one block lasts."""
         self._connect = connect
         self._keys = keys
-        self._ring = ring
+        self._door = door
         self._places = places
+        self._standing = standing
         self._doorbell = keys.doorbell(broker_id)
         self._clock = clock
         self._queue_of: dict[bytes, str] = {}
-        self._due_boot_ms: dict[str, int] = {}
-        self._again_boot_ms: dict[str, int] = {}
+        self._block_s = block_s
+        self._times = Timetable(clock, horizon_s=block_s)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,6 +64,8 @@ class Waiter:
         self._asked_boot_ms = 0
         self._asked_of: dict[bytes, str] = {}
         self._question = b""
+        #: A fetch was sent with it.
+        self._stands = False
         #: Boot-clock time of the last answer, or of the last look while no place was free; health reads it.
         self.last_turn_boot_ms = 0
 
@@ -100,11 +84,15 @@ class Waiter:
 
     def due(self, queue_name: str, in_ms: int | None) -> None:
         """Time brings something to the queue in ``in_ms`` (None: never); ends a block that was timed for later."""
-        self._set(self._due_boot_ms, queue_name, in_ms)
+        self._wake_for(nearer=self._times.due(queue_name, in_ms))
 
     def again(self, queue_name: str, in_ms: int) -> None:
         """Fetch from the queue again in ``in_ms``, whatever comes due there."""
-        self._set(self._again_boot_ms, queue_name, in_ms)
+        self._wake_for(nearer=self._times.again(queue_name, in_ms))
+
+    def _wake_for(self, *, nearer: bool) -> None:
+        if nearer and threading.current_thread() is not self._thread:
+            self.poke()
 
     @property
     def is_alive(self) -> bool:
@@ -120,16 +108,6 @@ class Waiter:
         """A place for a message of a slow queue has become free; ends a block that leaves such a queue out."""
         waits_for = self.waits_for
         if waits_for and any(self._places.takes(name) for name in frozenset(self._names()) - waits_for):
-            self.poke()
-
-    def _set(self, times: dict[str, int], queue_name: str, in_ms: int | None) -> None:
-        with self._lock:
-            before = times.pop(queue_name, None)
-            if in_ms is None:
-                return
-            times[queue_name] = at_boot_ms = self._clock.boot_ms() + in_ms
-            nearer = in_ms < BLOCK_S * 1000 and (before is None or at_boot_ms < before)
-        if nearer and threading.current_thread() is not self._thread:
             self.poke()
 
     def poke(self) -> None:
@@ -153,7 +131,7 @@ class Waiter:
         self.poke()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(BLOCK_S + 1)
+            thread.join(self._block_s + ANSWER_S)
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -179,9 +157,21 @@ class Waiter:
                 # This thread must outlive every surprise: without it an idle process would never work again.
                 logger.critical("waiter.broken", extra={"code": type(error).__name__})
                 self._clock.wait(RETRY_S, until=self._stopping)
+        self._end_wait()
+
+    def _end_wait(self) -> None:
+        """Take what comes with the last wait, and so give it back: else it lay here until its lease ran out."""
+        try:
+            if self._is_asked and self._stands and self._connected().can_read(ANSWER_S):
+                _, came = self._answer()
+                if came is not None:
+                    self._door.deliver(*came)
+        except redis.RedisError as error:
+            logger.debug("waiter.end_failed", extra={"code": type(error).__name__})
 
     def _disconnect(self) -> None:
         connection, self._connection, self._is_asked = self._connection, None, False
+        self._standing.lose()
         if connection is not None:
             connection.disconnect()
             with suppress(redis.RedisError):
@@ -199,43 +189,69 @@ class Waiter:
                 # A token taken now would be kept from a process that has a place for its message. But outcomes that could not be
                 # written may take all places: then nobody but this thread has them tried again.
                 self.last_turn_boot_ms = self._clock.boot_ms()
-                self._clock.wait(self._block_s(), until=self._places.place_is_free)
+                self._clock.wait(self._times.block_s(), until=self._places.place_is_free)
                 self._fetch_due()
                 return
-        name = self._wait_for_token()
-        if name is not None and not self._fetch(name):
-            self._pass_on(name)
+        if self._is_answered():
+            name, came = self._answer()
+            if came is not None:
+                self._door.deliver(*came)
+            if came is None or came[0] != name:
+                self._fetch_for(name)
         self._fetch_due()
 
+    def _fetch_for(self, name: str | None) -> None:
+        if name is None:
+            # Poked, perhaps by who found no place but the one that was kept.
+            self._fetch()
+        elif not self._fetch(name):
+            self._pass_on(name)
+
     def _fetch_due(self) -> None:
-        due = self._take_due()
+        due = self._times.take_due()
         if due:
             self._fetch(*due)
 
-    def _wait_for_token(self) -> str | None:
-        """Queue whose token came, or None when none came before time brings something.
+    def _is_answered(self) -> bool:
+        """Whether the block is over; False when time brings something first.
 
         Redis looks at the time-outs of those whom it blocks ten times a second only, so a block cannot be an alarm: what was
         asked stays asked, and the time is kept here.
         """
         connection = self._connected()
         if not self._is_asked:
-            with self._lock:
-                # A token of a slow queue that has all its places would be kept from a process that has one.
-                asked_of = {key: name for key, name in self._queue_of.items() if self._places.takes(name)}
-            if asked_of != self._asked_of or not self._question:
-                self._asked_of = asked_of
-                self._question = packed(b"", 0, ("BLPOP", self._doorbell, *asked_of, BLOCK_S))
-            connection.send_packed_command([self._question])
-            self._is_asked, self._asked_boot_ms = True, self._clock.boot_ms()
-        if not connection.can_read(self._block_s()):
-            if self._clock.boot_ms() - self._asked_boot_ms > (BLOCK_S + ANSWER_S) * 1000:
-                raise redis.TimeoutError("no answer to a block that is over")
-            return None
+            self._ask(connection)
+        if connection.can_read(self._times.block_s()):
+            return True
+        if self._clock.boot_ms() - self._asked_boot_ms > (self._block_s + ANSWER_S) * 1000:
+            raise redis.TimeoutError("no answer to a block that is over")
+        return False
+
+    def _ask(self, connection: Any) -> None:
+        with self._lock:
+            # A token of a slow queue that has all its places would be kept from a process that has one.
+            asked_of = {key: name for key, name in self._queue_of.items() if self._places.takes(name)}
+        if asked_of != self._asked_of or not self._question:
+            self._asked_of = asked_of
+            self._question = packed(b"", 0, ("BLPOP", self._doorbell, *asked_of, self._block_s))
+        fetch = self._standing.ask(tuple(asked_of.values()))
+        self._stands = bool(fetch)
+        # From here on: should the write fail, the server may have it all the same.
+        self._is_asked, self._asked_boot_ms = True, self._clock.boot_ms()
+        connection.send_packed_command([self._question + fetch])
+
+    def _answer(self) -> tuple[str | None, tuple[str, Fetch] | None]:
+        """Queue whose token came, if one did, and what came with it."""
+        connection = self._connected()
+        token = reply_of(connection)
+        came = self._standing.take(reply_of(connection)) if self._stands else None
         self._is_asked = False
-        reply: Any = connection.read_response()
         self.last_turn_boot_ms = self._clock.boot_ms()
-        return self._asked_of.get(reply[0]) if reply else None
+        if isinstance(token, redis.ResponseError):
+            if came is not None:
+                self._door.deliver(*came)
+            raise token
+        return self._asked_of.get(token[0]) if token else None, came
 
     def _connected(self) -> Any:
         if self._connection is None:
@@ -251,22 +267,4 @@ class Waiter:
             client.rpush(self._keys.of(queue_name, "wake"), "1")
 
     def _fetch(self, *queue_names: str) -> bool:
-        return self._stopping.is_set() or self._ring(*queue_names)
-
-    def _block_s(self) -> float:
-        with self._lock:
-            now_ms = self._clock.boot_ms()
-            times = (*self._due_boot_ms.values(), *self._again_boot_ms.values())
-            nearest_ms = min(times, default=now_ms + int(BLOCK_S * 1000))
-        return max(SHORTEST_S, min(BLOCK_S, (nearest_ms - now_ms) / 1000))
-
-    def _take_due(self) -> list[str]:
-        with self._lock:
-            now_ms = self._clock.boot_ms()
-            due = set()
-            for times in (self._due_boot_ms, self._again_boot_ms):
-                passed = [name for name, at_ms in times.items() if at_ms <= now_ms]
-                due.update(passed)
-                for name in passed:
-                    del times[name]
-        return sorted(due)
+        return self._stopping.is_set() or self._door.ring(*queue_names)

@@ -131,6 +131,23 @@ def fetch(lossy: Lossy) -> None:
     assert lossy.behind.counter("disowned") >= 1
 
 
+def fetch_first(lossy: Lossy) -> None:
+    """What came with the wait that was cut: it is put back by a name of its own, and what is in hand stays there."""
+    slow = Held()
+    lossy.behind.plans["x"] = [slow]
+    with lossy.behind.working():
+        lossy.outside.send("x")
+        slow.wait_for_begin()
+        lossy.lose("fetch_first")
+        lossy.outside.send("a", "b", lane="l")
+        lossy.lost()
+        slow.go_on.set()
+        lossy.behind.drained(done=3)
+
+    assert sorted(lossy.behind.began) == ["a", "b", "x"]
+    assert [name for name in lossy.behind.began if name in "ab"] == ["a", "b"]
+
+
 def disown(lossy: Lossy) -> None:
     lossy.lose("fetch", "disown")
     lossy.outside.send("a", "b", lane="l")
@@ -466,7 +483,7 @@ def restore_gates(lossy: Lossy) -> None:
 
 CASES = [
     *(enqueue, enqueue_many, enqueue_with_a_unique_key, enqueue_of_a_slot),
-    *(fetch, disown, finish_done, finish_retry, finish_snooze, finish_yield, finish_dead),
+    *(fetch, fetch_first, disown, finish_done, finish_retry, finish_snooze, finish_yield, finish_dead),
     *(renew, tend, release_at_a_stop, release_of_what_runs),
     *(announce, announced, withhold, redrive, discard, cancel, pause, gate, purge, adopt, recover),
     *(stats, lane, groups, copy_lanes, copy_groups, copy_places, restore, restore_letters, restore_gates),

@@ -50,6 +50,7 @@ def copies(carried: Carriage) -> Copies:
 #: What each script is asked for in a full Redis, given three messages in hand and three that are ready.
 WORKING: dict[str, Callable[[Carriage, list], object]] = {
     "fetch": lambda carried, _: carried.broker.do_fetch(QUEUE, 1).messages,
+    "fetch_first": lambda carried, _: carried.broker.transitions.fetch_first([QUEUE], lease_ms=60_000, owner="w+"),
     "disown": lambda carried, _: (
         carried.broker.transitions.disown(QUEUE, owner=carried.broker.broker_id, in_hand=[]) == 3
     ),

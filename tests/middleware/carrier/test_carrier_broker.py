@@ -271,20 +271,26 @@ def test_an_idle_process_asks_redis_for_less_than_one_thing_a_second(make_broker
     for number in range(6):
         dramatiq.actor(broker=broker, queue_name=f"q{number}", actor_name=f"a{number}")(lambda: None)
 
-    def asked() -> int:
-        # A script's own commands are counted too; what a process asks for is EVALSHA and BLPOP.
+    def asked() -> tuple[int, int]:
+        """Waits, and all that was asked. A script's own commands are counted too; a process asks by EVALSHA and BLPOP."""
         calls = queue_client.info("commandstats")
-        return sum(calls.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "blpop"))
+        waits, scripts = (calls.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("blpop", "evalsha"))
+        return waits, waits + scripts
 
     with working(broker):
-        counts = [-1]
+        counts = [(0, -1)]
         # Booted: nothing was asked between two looks.
         until(lambda: counts.append(asked()) or counts[-1] == counts[-2], within_ms=5_000, poll_ms=300)
+        # From the end of a wait to the end of a later one: so both ends cut the same thing.
+        waits, _ = counts[-1]
+        first = until(lambda: (now := asked())[0] > waits and now, within_ms=10_000)
         first_ms = broker.clock.boot_ms()
-        until(lambda: broker.clock.boot_ms() - first_ms >= 5_000, within_ms=10_000, poll_ms=500)
-        idle = asked() - counts[-1]
+        last = until(lambda: (now := asked())[0] > first[0] and now, within_ms=10_000)
+        idle_s = (broker.clock.boot_ms() - first_ms) / 1000
 
-    assert 1 <= idle <= 5
+    # A wait and the fetch behind it each five seconds, a round of care each two.
+    assert 4.5 < idle_s
+    assert 3 <= last[1] - first[1] <= idle_s
 
 
 def test_a_message_of_a_stock_producer_is_seen(make_broker, redis_server):

@@ -1,7 +1,7 @@
 """Fetch: what may run is handed out once, under a lease."""
 
 import pytest
-from carrier_world import LONG_MS, QUEUE, ids, take
+from carrier_world import LONG_MS, QUEUE, ids, make_due, take
 
 from middleware.brokers.redis.scripts import MAX_BATCH
 from middleware.brokers.redis.values import NewMessage, Routing
@@ -39,6 +39,26 @@ class TestFetch:
         put("b")
         queue_client.delete(keys.of(QUEUE, "wake"))
         take(moves, 1)
+
+        assert queue_client.llen(keys.of(QUEUE, "wake")) == 1
+
+    @pytest.mark.parametrize(("due", "limit", "tokens"), [("a", 5, 0), ("ab", 1, 1)])
+    def test_what_came_due_wakes_nobody_else_when_all_is_handed_out(
+        self, moves, put, queue_client, keys, due, limit, tokens
+    ):
+        for id_ in due:
+            put(id_, delay_ms=LONG_MS)
+            make_due(queue_client, keys, id_)
+        queue_client.delete(keys.of(QUEUE, "wake"))
+        take(moves, limit)
+
+        assert queue_client.llen(keys.of(QUEUE, "wake")) == tokens
+
+    def test_a_token_for_somebody_else_stays(self, moves, put, queue_client, keys):
+        put("a", delay_ms=LONG_MS)
+        make_due(queue_client, keys, "a")
+        assert queue_client.llen(keys.of(QUEUE, "wake")) == 1
+        take(moves)
 
         assert queue_client.llen(keys.of(QUEUE, "wake")) == 1
 

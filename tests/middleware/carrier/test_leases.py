@@ -90,13 +90,23 @@ class TestDisown:
         assert [moves.disown(QUEUE, owner="w1", in_hand=[]) for _ in range(2)] == [1, 0]
         assert moves.disown("nothing", owner="w1", in_hand=[]) == 0
 
-    @pytest.mark.parametrize("other", ["w", "w11", "w1.1", ""])
+    @pytest.mark.parametrize("other", ["w", "w11", "w1.1", "w1+", ""])
     def test_what_others_hold_is_left_alone(self, moves, put, other):
         put("a")
         lease = moves.fetch(QUEUE, limit=1, lease_ms=LONG_MS, owner=other).messages[0].lease
 
         assert moves.disown(QUEUE, owner="w1", in_hand=[]) == 0
         assert moves.finish(lease, Done(), body=b"")
+
+    def test_what_came_with_a_wait_is_disowned_alone(self, moves, put):
+        for id_ in "ab":
+            put(id_)
+        _, first = moves.fetch_first([QUEUE], lease_ms=LONG_MS, owner="w1+")
+        in_hand = take(moves, 1)[0].lease
+
+        assert moves.disown(QUEUE, owner="w1+", in_hand=[]) == 1
+        assert moves.finish(in_hand, Done(), body=b"")
+        assert not moves.finish(first.messages[0].lease, Done(), body=b"")
 
 
 class TestAdopt:

@@ -11,7 +11,7 @@ for index = 2, #ARGV, 2 do
 end
 for _, member in ipairs(redis.call("ZREVRANGE", leases, 0, -1)) do
   local id, token = read_lease(member)
-  if owner_of(token) == ARGV[1] and not in_hand[member] then
+  if fetcher_of(token) == ARGV[1] and not in_hand[member] then
     redis.call("ZREM", leases, member)
     stop_running(id)
     redis.call("LPUSH", ready, id)

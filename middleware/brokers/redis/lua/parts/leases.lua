@@ -1,6 +1,6 @@
 -- leases.lua — the right to run a message, for a time.
 -- Needs  leases
--- Gives  lease_of end_lease read_lease owner_of is_leased
+-- Gives  lease_of end_lease read_lease fetcher_of owner_of is_leased
 -- A member is 'id NUL token': whoever names another token has no lease, and one ZREM is check and end in one.
 
 local function lease_of(id, token)
@@ -16,8 +16,13 @@ local function read_lease(member)
 end
 
 -- The head of a token: whose fetch it was.
-local function owner_of(token)
+local function fetcher_of(token)
   return string.match(token, "^(.*)%.%d+$")
+end
+
+-- The worker of that fetch; a plus sign marks the fetches that it sends with its wait.
+local function owner_of(token)
+  return string.match(token, "^(.-)%+?%.%d+$")
 end
 
 -- Bounded by what all workers have in flight; for rare calls.
