@@ -103,9 +103,13 @@ class Machinery:
                 self._client = connections.make_client(self._connect(), role="queue")
             return self._client
 
+    # The next three are asked for with every message: a look without the lock first.
+
     @property
     def transitions(self) -> Transitions:
         """The scripts over this broker's keys."""
+        if (found := self._transitions) is not None:
+            return found
         with self._lock:
             if self._transitions is None:
                 scripts = Scripts(self.client, self.keys)
@@ -115,6 +119,8 @@ class Machinery:
     @property
     def exchange(self) -> Exchange:
         """The door through which this process fetches and finishes."""
+        if (found := self._exchange) is not None:
+            return found
         with self._lock:
             if self._exchange is None:
                 rounds = Rounds(self.transitions, self.in_flight, clock=self.clock, owner=self.owner)
@@ -124,6 +130,8 @@ class Machinery:
     @property
     def waiter(self) -> Waiter:
         """The blocking wait of this process; its thread starts with the first consumer."""
+        if (found := self._waiter) is not None:
+            return found
         with self._lock:
             if self._waiter is None:
                 self._waiter = Waiter(

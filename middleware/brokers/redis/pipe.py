@@ -25,11 +25,8 @@ def packed(prefix: bytes, prefix_count: int, args: Iterable[Any]) -> bytes:
 
 def words(args: Iterable[Any]) -> list[bytes]:
     """Words of a command as they are sent: bytes as they are, text as UTF-8, all else as text."""
-    made = []
-    for arg in args:
-        word = arg if isinstance(arg, bytes) else str(arg).encode("utf-8", "surrogatepass")
-        made.append(b"$%d\r\n%b\r\n" % (len(word), word))
-    return made
+    plain = [arg if type(arg) is bytes else str(arg).encode("utf-8", "surrogatepass") for arg in args]
+    return [b"$%d\r\n%b\r\n" % (len(word), word) for word in plain]
 
 
 class Pipe:

@@ -6,6 +6,7 @@ A wake token carries nothing: it says "fetch", so a lost one costs at most one b
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: An answer that comes so much later than the block's end does not come any more, in seconds.
 ANSWER_S = 5.0
+#: How long the interpreter is left to a thread that was woken, in seconds: what a processor needs to take it up.
+YIELD_S = 0.000_05
 #: Pause after an error, in seconds; the connection is retried for ever.
 RETRY_S = 0.5
 
@@ -196,6 +199,8 @@ class Waiter:
             name, came = self._answer()
             if came is not None:
                 self._door.deliver(*came)
+                # The thread that has it now needs the interpreter, which this one would hold until it waits again.
+                time.sleep(YIELD_S)  # noqa: TID251 - waits for nothing
             if came is None or came[0] != name:
                 self._fetch_for(name)
         self._fetch_due()
