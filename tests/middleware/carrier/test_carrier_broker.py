@@ -288,9 +288,9 @@ def test_an_idle_process_asks_redis_for_less_than_one_thing_a_second(make_broker
         last = until(lambda: (now := asked())[0] > first[0] and now, within_ms=10_000)
         idle_s = (broker.clock.boot_ms() - first_ms) / 1000
 
-    # A wait and the fetch behind it each five seconds, a round of care each two.
+    # A wait and the fetch behind it each five seconds, a round of care each two: of these three fit in when one is at the edge.
     assert idle_s > 4.5
-    assert 3 <= last[1] - first[1] <= idle_s
+    assert 3 <= last[1] - first[1] <= idle_s + 1
 
 
 def test_a_message_of_a_stock_producer_is_seen(make_broker, redis_server):
