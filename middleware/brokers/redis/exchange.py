@@ -94,9 +94,10 @@ class Exchange:
             tickets, shares = begun = self._gathered()
             is_something = bool(tickets or shares)
             self._is_busy = is_something
+            waits = not is_something and self._demand.waits_for_kept()
         if is_something:
             self._make_rounds(begun)
-        elif self._demand.waits_for_kept():
+        elif waits:
             # The place that is left is kept for what comes with the wait: let that come, and the waiter rings again.
             self.alarm().poke()
         return is_something
