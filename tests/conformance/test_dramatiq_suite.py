@@ -17,6 +17,9 @@ from docs_pages import Page, only
 
 CARRIER = "middleware.brokers.redis.broker:CarrierBroker"
 WAIVERS = (*PLAIN_WAIVERS, *SWAP_WAIVERS)
+#: Times that a test which judges by the clock is asked again, alone, when it fails. The rest of the suite, or another's machine,
+#: takes the processor from it for as long as it likes; a broker that is too slow is too slow each time.
+ASKED_AGAIN = 2
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +40,10 @@ def test_the_carrier_passes_dramatiqs_own_tests(source, tmp_path, swap):
     files, waivers = (SWAP, SWAP_WAIVERS) if swap else (PLAIN, PLAIN_WAIVERS)
 
     faults = _run(tmp_path / "first.xml", swap=swap)
-    again = {
-        name.partition("::")[2] for name, fault in faults.items() if fault and name.startswith((*BROKERLESS, *RACES))
-    }
-    if again:
-        functions = " or ".join(sorted(name.partition("[")[0] for name in again))
-        faults |= _run(tmp_path / "again.xml", "-n0", "-k", functions, swap=swap)
+    for time in range(ASKED_AGAIN):
+        doubtful = {_function(name) for name, fault in faults.items() if fault and _is_asked_again(name)}
+        if doubtful:
+            faults |= _run(tmp_path / f"again_{time}.xml", "-n0", "-k", " or ".join(sorted(doubtful)), swap=swap)
 
     _check(faults, waivers)
     assert {name.partition("::")[0] for name in faults} == set(files)
@@ -53,6 +54,12 @@ def test_no_proof_of_latency_is_waived(source):
 
     assert [name for name in TIMED if f"def {name}(" in text] != []
     assert [waiver.name for waiver in WAIVERS if waiver.name.partition("::")[2] in TIMED] == []
+
+
+def test_only_what_judges_by_the_clock_or_races_with_a_thread_is_asked_again():
+    names = ("a.py::test_groups_execute_inner_groups[stub]", "test_barrier.py::test_any", RACES[0], "a.py::test_groups")
+
+    assert [name for name in names if _is_asked_again(name)] == list(names[:3])
 
 
 def test_what_is_left_out_does_not_use_the_broker_under_test(source):
@@ -95,6 +102,14 @@ def test_a_fault_without_a_waiver_and_a_waiver_without_a_fault_are_both_reported
     told = str(caught.value)
     assert all(text in told for text in ("a.py::new: error: boom", "a.py::passes passes", "a.py::is_gone is not there"))
     assert "a.py::fails" not in told
+
+
+def _is_asked_again(name: str) -> bool:
+    return name.startswith((*BROKERLESS, *RACES)) or _function(name) in TIMED
+
+
+def _function(name: str) -> str:
+    return name.partition("::")[2].partition("[")[0]
 
 
 def _run(report: Path, *arguments: str, swap: bool) -> dict[str, str | None]:
