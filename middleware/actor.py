@@ -16,6 +16,7 @@ from dramatiq import Message
 from dramatiq.middleware import CurrentMessage
 
 from middleware.brokers.redis.consumer import CarriedMessage
+from middleware.brokers.redis.wire import random_uuid
 from middleware.sending import Sending, policy, slices
 from middleware.slots import slot_of, tick_options
 
@@ -140,7 +141,7 @@ class RoutedActor(dramatiq.Actor[P, R]):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, delay: timedelta | int | None = None, **options: Any
     ) -> Sending:
         """What :meth:`send_with_options` hands to the policy."""
-        way = {name: options.pop(name) for name in WAY if name in options}
+        way = {name: options.pop(name) for name in WAY if name in options} if options else {}
 
         def build(sending: Sending) -> "list[Message[Any]]":
             if self.route is None:
@@ -189,22 +190,33 @@ class RoutedActor(dramatiq.Actor[P, R]):
         return self.route(id_, **shared)
 
     def _routed(self, routed: Routed, options: dict[str, Any]) -> "Message[R]":
-        where = {
-            "lane": routed.lane,
-            "group": routed.group,
-            "unique_key": routed.unique_key,
-            "unique_for": routed.unique_for_ms,
-            **routed.options,
-        }
-        options = {**{name: value for name, value in where.items() if value is not None}, **options}
-        return self._message((), routed.kwargs, options)
+        where: dict[str, Any] = {}
+        # One by one: to sort out what is None costs a plain message a fiftieth of its send.
+        if routed.lane is not None:
+            where["lane"] = routed.lane
+        if routed.group is not None:
+            where["group"] = routed.group
+        if routed.unique_key is not None:
+            where["unique_key"] = routed.unique_key
+        if routed.unique_for_ms is not None:
+            where["unique_for"] = routed.unique_for_ms
+        if routed.options:
+            where |= {name: value for name, value in routed.options.items() if value is not None}
+        return self._message((), routed.kwargs, where | options)
 
     def _message(self, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> "Message[R]":
-        options = {**{name: self.options[name] for name in CARRIED if name in self.options}, **options}
+        # A copy: one wish may be built twice, and Dramatiq's hooks add to a message's options.
+        options = {**options}
+        for name in CARRIED:
+            if name in self.options:
+                options.setdefault(name, self.options[name])
         if "scheduled_at" in options:
             # periodiq sends from as many processes as run it; one slot is one message (middleware/ticks.py).
             options = {**tick_options(self.actor_name, slot_of(options["scheduled_at"])), **options}
-        return super().message_with_options(args=args, kwargs=kwargs, **options)
+        if "on_success" in options or "on_failure" in options:
+            # Dramatiq makes names of the actors that they may be.
+            return super().message_with_options(args=args, kwargs=kwargs, **options)
+        return Message(self.queue_name, self.actor_name, args, kwargs, options, random_uuid())
 
 
 def _ms(delay: timedelta | int | None) -> int | None:

@@ -48,7 +48,7 @@ class Metrics(Middleware):
     def after_enqueue(self, broker: Broker, message: "Message[Any]", delay: int | None) -> None:
         """One more is in the queue; one that goes back into it is not."""
         if not isinstance(message, MessageProxy):
-            self.meters.count(ENQUEUED, message.queue_name)
+            self.meters.row(ENQUEUED, message.queue_name).count()
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """An attempt begins."""

@@ -84,8 +84,8 @@ class SentryTraces(Middleware):
 
     def after_enqueue(self, broker: Broker, message: "Message[Any]", delay: int | None) -> None:
         """End its span. One of a message that was not enqueued (a duplicate, no Redis) is never ended, and so never sent."""
-        span = getattr(message.options.get(TRACE_OPTION), "span", None)
-        if span is not None:
+        trace = message.options.get(TRACE_OPTION)
+        if trace is not None and (span := getattr(trace, "span", None)) is not None:
             span.end()
 
     def _publish_span(self, found: ModuleType, message: "Message[Any]") -> OpenSpan | None:

@@ -62,7 +62,8 @@ class Tracing(Middleware):
 
     def after_enqueue(self, broker: Broker, message: "Message[Any]", delay: int | None) -> None:
         """The send is over."""
-        self._end(id(message))
+        if self._sends:
+            self._end(id(message))
 
     def _end(self, key: int) -> None:
         span = self._sends.pop(key, None)

@@ -10,7 +10,7 @@ from hashlib import sha1
 
 import redis
 
-from middleware.brokers.redis import scripts
+from middleware.brokers.redis import sources
 
 
 class LossyRedis:
@@ -33,7 +33,7 @@ class LossyRedis:
         for flagged in (False, True):
             # Known to the server: else the reply that is lost is the one that asks for its text.
             with contextlib.suppress(redis.ResponseError):
-                self._client.script_load(scripts.source(script, flagged=flagged).text)
+                self._client.script_load(sources.source(script, flagged=flagged).text)
         with self._lock:
             self._losing[script] = times
 
@@ -82,7 +82,7 @@ class LossyRedis:
 
 def _digests(script: str) -> list[bytes]:
     return [
-        sha1(scripts.source(script, flagged=flagged).text.encode(), usedforsecurity=False).hexdigest().encode()
+        sha1(sources.source(script, flagged=flagged).text.encode(), usedforsecurity=False).hexdigest().encode()
         for flagged in (False, True)
     ]
 

