@@ -18,9 +18,9 @@ class OldServer:
         self.texts: list[bool] = []
 
     def run(self, commands: Sequence[bytes]) -> list[Any]:
-        return [self._reply(command) for command in commands]
+        return [self.ask(command) for command in commands]
 
-    def _reply(self, command: bytes) -> Any:
+    def ask(self, command: bytes) -> Any:
         if b"EVALSHA" in command:
             return redis.exceptions.NoScriptError("No matching script")
         flagged = b"#!lua" in command
