@@ -53,11 +53,14 @@ def test_a_message_that_was_never_started_is_no_crash_loop(world, lossy):
     """The replies of eight fetches were lost: each lease was counted as a crash, and the sixth buried it unsent."""
     world.say("m1")
     actors.send_message.send("m1")
-    lossy.lose("fetch", times=8)
+    # Of both kinds: what comes with a wait may be the one that gets through.
+    for script in ("fetch", "fetch_first"):
+        lossy.lose(script, times=8)
     with world.working():
         until(lambda: world.status("m1") == MessageStatus.SENT, within_ms=30_000)
 
-    assert (lossy.lost, world.delivered(), world.letters()) == (8, ["oi"], [])
+    assert lossy.lost >= 8
+    assert (world.delivered(), world.letters()) == (["oi"], [])
     assert actors.broker.transitions.stats(["send_message"])[0].counters.get("reclaimed", 0) == 0
 
 
