@@ -17,7 +17,7 @@ from dramatiq.middleware import CurrentMessage
 
 from middleware.brokers.redis.consumer import CarriedMessage
 from middleware.brokers.redis.wire import random_uuid
-from middleware.sending import Sending, policy, slices
+from middleware.sending import Sending, is_at_once, policy, slices
 from middleware.slots import slot_of, tick_options
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ Route = Callable[..., Routed]
 #: Takes ids and what they share; one :class:`Routed` each, in their order.
 RouteMany = Callable[..., list[Routed]]
 #: Options that say how a message gets to the queue.
-WAY = ("on_commit", "robust", "using")
+WAY = frozenset({"on_commit", "robust", "using"})
 
 
 class RoutedActor(dramatiq.Actor[P, R]):
@@ -109,6 +109,10 @@ class RoutedActor(dramatiq.Actor[P, R]):
         Raises:
             QueueUnavailable, QueueFull, QueueRefused: it is not known to be enqueued; within 5 s.
         """
+        if self.route is not None and is_at_once() and WAY.isdisjoint(options):
+            # Nothing is put off and nothing reported: what is to be sent need not be written down first.
+            message = self.message_with_options(args=args, kwargs=kwargs, **options)
+            return self.broker.enqueue(message, delay=_ms(delay))
         sent = policy().send(self.sending(args, kwargs or {}, delay=delay, **options))
         return sent and sent[0]  # type: ignore[return-value]  # False only for who asked for it
 
@@ -141,7 +145,7 @@ class RoutedActor(dramatiq.Actor[P, R]):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, delay: timedelta | int | None = None, **options: Any
     ) -> Sending:
         """What :meth:`send_with_options` hands to the policy."""
-        way = {name: options.pop(name) for name in WAY if name in options} if options else {}
+        way = {name: options.pop(name) for name in WAY & options.keys()}
 
         def build(sending: Sending) -> "list[Message[Any]]":
             if self.route is None:
@@ -158,7 +162,7 @@ class RoutedActor(dramatiq.Actor[P, R]):
 
     def many(self, ids: Sequence[Any], *, delay: timedelta | int | None = None, **shared: Any) -> Sending:
         """What :meth:`send_many` hands to the policy."""
-        way = {name: shared.pop(name) for name in WAY if name in shared}
+        way = {name: shared.pop(name) for name in WAY & shared.keys()}
         if ids:
             self.bound(self.route or self.fn, (ids[0],), shared)
 

@@ -178,6 +178,11 @@ def policy() -> SendPolicy:
     return _policy
 
 
+def is_at_once() -> bool:
+    """Whether nobody has installed another policy than :class:`AtOnce`."""
+    return type(_policy) is AtOnce
+
+
 def use_policy(chosen: SendPolicy) -> None:
     """Have every send of this process carried out by ``chosen``."""
     global _policy

@@ -27,6 +27,12 @@ def url() -> str:
     return os.environ["BENCH_URL"]
 
 
+def only_queue() -> tuple[str, ...]:
+    """Options of a worker process that is to serve one queue alone, where a measurement asks for that."""
+    only = os.environ.get("BENCH_QUEUE")
+    return ("--queue", only) if only else ()
+
+
 class Producer(Protocol):
     """Sends messages from the driver. ``client`` is the connection it sends by, None when it is not redis-py's."""
 

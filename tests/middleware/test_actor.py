@@ -1,6 +1,7 @@
 """What our Actor class builds, and the bytes and ids that the wire gives a message."""
 
 import string
+from datetime import timedelta
 from uuid import RFC_4122, UUID
 
 import dramatiq
@@ -10,6 +11,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from middleware.actor import Routed, RoutedActor, routed
 from middleware.brokers.redis.wire import new_id, random_uuid, with_id
+from middleware.sending import AtOnce, Sending, policy, use_policy
 
 
 @pytest.fixture
@@ -81,3 +83,33 @@ def test_a_copy_with_its_id_leaves_the_message_as_it_was():
     assert message.options == {"lane": "mine"}
     copied.options["added"] = True
     assert "added" not in message.options
+
+
+def test_a_send_that_nothing_puts_off_is_in_the_queue_with_its_delay(say):
+    sent = say.send(7), say.send_with_options(args=(8,), delay=timedelta(seconds=60), lane="mine")
+
+    assert [message.kwargs for message in sent] == [{"number": 7}, {"number": 8}]
+    (now,) = [say.broker.queues["default"].get_nowait()]
+    (later,) = [say.broker.queues["default.DQ"].get_nowait()]
+    assert Message.decode(now).options == {"lane": "lane-7", "kept": 1}
+    assert Message.decode(later).options["lane"] == "mine"
+    assert Message.decode(later).options["eta"] >= sent[1].message_timestamp + 60_000
+
+
+def test_another_policy_is_asked_before_anything_is_built(say):
+    asked: list[Sending] = []
+
+    class Never(AtOnce):
+        def send(self, sending: Sending) -> list[Message]:
+            asked.append(sending)
+            return []
+
+    mine = policy()
+    use_policy(Never())
+    try:
+        say.send(7)
+    finally:
+        use_policy(mine)
+
+    assert [sending.ids for sending in asked] == [{"number": 7}]
+    assert say.broker.queues["default"].empty()

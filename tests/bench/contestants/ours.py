@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 import dramatiq
-from bench.contestant import JOBS, LoopingProducer, url
+from bench.contestant import JOBS, LoopingProducer, only_queue, url
 
 from middleware import default_stack, worker_process
 from middleware.actor import Routed, routed
@@ -155,9 +155,8 @@ class Ours:
         return OurProducer()
 
     def serve(self, threads: int) -> None:
-        only = os.environ.get("BENCH_QUEUE")
-        queues = ("--queue", only) if only else ()
-        worker_process.main([f"{__name__}:broker", "--threads", str(threads), "--parent", str(os.getppid()), *queues])
+        options = ["--threads", str(threads), "--parent", str(os.getppid()), *only_queue()]
+        worker_process.main([f"{__name__}:broker", *options])
 
 
 contestant = Ours()

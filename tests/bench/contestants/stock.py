@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import monotonic_ns
 
 import dramatiq
-from bench.contestant import JOBS, LoopingProducer, url
+from bench.contestant import JOBS, LoopingProducer, only_queue, url
 from dramatiq.brokers.redis import RedisBroker
 
 from middleware import worker_process
@@ -58,7 +58,8 @@ class Stock:
 
     def serve(self, threads: int) -> None:
         # Dramatiq's Worker in this process, as its command line would run it in a child.
-        worker_process.main([f"{__name__}:broker", "--threads", str(threads), "--parent", str(os.getppid())])
+        options = ["--threads", str(threads), "--parent", str(os.getppid()), *only_queue()]
+        worker_process.main([f"{__name__}:broker", *options])
 
 
 contestant = Stock()
