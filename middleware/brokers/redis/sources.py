@@ -1,13 +1,13 @@
 """Put the text of a Lua script together: the keys that it uses, the functions that it calls, and nothing else.
 
 Used by ``scripts``. Redis keeps no function from one call to the next, so each call makes all that stand in its text, and that
-can cost more than its commands (30 of 42 µs of a fetch, 8 of 20 µs of a send, measured). So a script names in its head the parts
+can cost more than its commands (30 of 42 µs of a fetch, measured). So a script names in its head the parts
 that it is made of, and of these it gets what it calls. Parts that most calls do without come late: they are made when the script
 first asks for ``late()``.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -73,17 +73,20 @@ def source(name: str, *, flagged: bool = False) -> Source:
     """
     folder = files("middleware.brokers.redis") / "lua"
     body = (folder / f"{name}.lua").read_text(encoding="utf-8")
-    named = [part for part in _PARTS if part in _head(body, "Parts") | _head(body, "Late")]
-    parts = {part: (folder / "parts" / f"{part}.lua").read_text(encoding="utf-8") for part in named}
-    late = _made_late(
-        [parts[part] for part in named if part in _head(body, "Late")],
-        "".join([body, *(parts[part] for part in named if part in _head(body, "Parts"))]),
-    )
-    at_once = kept([parts[part] for part in named if part in _head(body, "Parts")], late + body)
+    parts = {part: (folder / "parts" / f"{part}.lua").read_text(encoding="utf-8") for part in _PARTS}
+    at_once, late = _named(body, "Parts", parts), _named(body, "Late", parts)
+    made_late = _made_late(late, "".join([*at_once, body]))
+    text = "".join([*kept(at_once, made_late + body), made_late, body])
+    keys = _keys(text, _head(body, "Needs").union(*(_head(part, "Needs") for part in (*at_once, *late))))
     flags = _NO_WRITES if name in _READING else _ALLOW_OOM
-    text = "".join([*at_once, late, body])
-    keys = _keys(text, _head(body, "Needs").union(*(_head(part, "Needs") for part in parts.values())))
     return Source("".join([flags if flagged else "", _binding(keys, again="bind(" in body), text]), keys)
+
+
+def _named(body: str, line: str, parts: Mapping[str, str]) -> list[str]:
+    names = _head(body, line)
+    if unknown := names.difference(parts):
+        raise LookupError(f"a script names the part {', '.join(sorted(unknown))}, and there is no such part")
+    return [text for name, text in parts.items() if name in names]
 
 
 def kept(parts: Sequence[str], used_by: str) -> list[str]:
@@ -98,10 +101,11 @@ def kept(parts: Sequence[str], used_by: str) -> list[str]:
     return [statement.text for statement in statements if statement.name in needed]
 
 
-def statements_of(part: str) -> Iterator[_Statement]:
+@cache
+def statements_of(part: str) -> tuple[_Statement, ...]:
     """The functions and values of a part, without its comments."""
-    for found in _STATEMENT.finditer(_COMMENT.sub("", part)):
-        yield _Statement(next(filter(None, found.groups())), found[0])
+    found = _STATEMENT.finditer(_COMMENT.sub("", part))
+    return tuple(_Statement(next(filter(None, one.groups())), one[0]) for one in found)
 
 
 def _words(text: str) -> set[str]:

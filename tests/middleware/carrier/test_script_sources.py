@@ -86,3 +86,8 @@ def test_a_script_is_sent_the_keys_that_its_text_uses():
 def test_a_key_that_there_is_not_is_refused_before_any_call():
     with pytest.raises(LookupError, match="redy"):
         sources._keys("local redy", {"ready", "redy"})
+
+
+def test_a_part_that_there_is_not_is_refused_before_any_call():
+    with pytest.raises(LookupError, match="lane"):
+        sources._named("-- Parts   base lane\n", "Parts", {"base": "", "lanes": ""})
