@@ -52,6 +52,16 @@ def test_what_is_built_twice_shares_nothing_that_a_hook_may_change(say):
     assert first.message_id != second.message_id
 
 
+def test_nor_does_what_is_built_twice_without_a_route(say):
+    plain = dramatiq.actor(lambda number: None, actor_name="plain", broker=say.broker, actor_class=routed())
+    sending = plain.sending((7,), {}, note="kept")
+
+    (first,), (second,) = sending.prepare(), sending.prepare()
+    first.options["added"] = True
+
+    assert second.options == {"note": "kept"}
+
+
 def test_an_actor_that_follows_is_named_as_dramatiq_names_it(say):
     assert say.message_with_options(args=(7,), on_success=say).options["on_success"] == "say"
     with pytest.raises(TypeError, match="on_failure"):
