@@ -5,7 +5,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import dramatiq
 from dramatiq import Worker
 
 from middleware.brokers.redis.broker import CarrierBroker
@@ -29,3 +31,18 @@ def working(broker: CarrierBroker, *, threads: int = 2, boots: bool = False) -> 
         worker.stop(timeout=5_000)
         # Dramatiq leaves it there: a queue that is declared later would be consumed by a worker that has stopped.
         broker.middleware[:] = [one for one in broker.middleware if getattr(one, "worker", None) is not worker]
+
+
+def declare(broker: CarrierBroker, fn: Callable[..., Any], **options: Any) -> dramatiq.Actor[..., Any]:
+    """An actor of the queue ``work``."""
+    return dramatiq.actor(broker=broker, queue_name="work", **options)(fn)
+
+
+def depth(broker: CarrierBroker, state: str) -> int:
+    """How many messages of ``work`` are in this state."""
+    return getattr(broker.transitions.stats(["work"])[0], state)
+
+
+def counter(broker: CarrierBroker, name: str) -> int:
+    """How often this happened in ``work``."""
+    return broker.transitions.stats(["work"])[0].counters.get(name, 0)

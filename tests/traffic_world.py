@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import redis
 
 from actors.circuit import Cause, Circuit, Failure, State, Times, failed
 from actors.domain import Instance
+from actors.errors import AuthConfig, InstanceUnavailable, Paced
 from actors.gates import Gates
 from actors.pace import Kind, Pace, Paces
 from actors.traffic import Traffic
@@ -27,6 +29,9 @@ from middleware.limits.limits import Limits
 NAMESPACE = "test:traffic"
 INSTANCE = Instance(name="i1", aliases=("line one",), tenant_id="t")
 FREE = Pace()
+#: What a request meets whose instance is in trouble.
+DOWN = InstanceUnavailable("down", delay_ms=5_000, code="connection_closed", request_written=True)
+REFUSED = AuthConfig("no", code="unauthorized", request_written=True)
 
 
 class SetClock:
@@ -93,6 +98,20 @@ def trip(holder: str = "m1", kind: Kind = Kind.SEND, **fields: Any) -> Trip:
     group = {Kind.BULK: "i1/bulk"}.get(kind, "i1")
     known = Trip(kind=kind, pair="c1", to_group=False, holder=holder, group=group, for_ms=60_000)
     return replace(known, **fields)
+
+
+def later(desk: Desk, asked: Trip, **options: Any) -> Paced:
+    """It gets no turn; what it is told."""
+    with pytest.raises(Paced) as told:
+        desk.go(asked, **options)
+    return told.value
+
+
+def met(desk: Desk, error: BaseException, asked: Trip | None = None) -> Any:
+    """It gets its turn and comes to ``error``; that error, as the turn left it."""
+    with pytest.raises(type(error)) as told:
+        desk.go(asked or trip(), error)
+    return told.value
 
 
 @contextmanager

@@ -1,128 +1,26 @@
-"""Watch, tend and hear: what is looked at when, and who is told, with a clock and a gateway of the test's own."""
+"""Watch and tend: what is looked at when, and who is told, with a clock and a gateway of the test's own."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import redis
-from traffic_world import SetClock
+from instance_world import I1, told, world
 
 import actors
-from actors import instances, services, wiring
-from actors.circuit import (
-    ALERT_AFTER_MS,
-    CREDENTIALS_LOOK_MS,
-    LIES,
-    LOGGED_OUT,
-    REFUSED_LOOK_MS,
-    Cause,
-    Circuit,
-    Failure,
-    State,
-    failed,
-)
-from actors.domain import Instance
-from actors.errors import AuthConfig, GatewayUnreachable, InstanceUnavailable
+from actors import instances, wiring
+from actors.circuit import ALERT_AFTER_MS, CREDENTIALS_LOOK_MS, LIES, REFUSED_LOOK_MS, Cause, Circuit, State
+from actors.errors import AuthConfig, GatewayUnreachable
 from actors.gates import stands
-from actors.instances import WATCH_QUEUE, heard, step, tend_instances, watch_instance
+from actors.instances import WATCH_QUEUE, tend_instances, watch_instance
 from actors.pace import paces_of
-from actors.services import Services
-from actors.settings import Hidden, Settings
-from actors.stores.memory import MemoryStore
-from actors.stores.rows import ConversationRow, InstanceRow, MessageRow
-from actors.updates import InstanceUpdate, SessionState
+from actors.stores.rows import InstanceRow
 from middleware.brokers.redis.values import GateChange
 from middleware.errors import QueueFull, Snooze
 
+__all__ = ["world"]
+
 pytestmark = pytest.mark.redis
 
-CLOSE = InstanceUnavailable("close", delay_ms=1, code="connection_closed")
 UNAUTHORIZED = AuthConfig("no", code="unauthorized", request_written=True)
-I1 = Instance(name="wire-1", aliases=("i1",), tenant_id="t")
-
-
-class Gateway:
-    """Answers a look with what the test says."""
-
-    name = "evolution"
-
-    def __init__(self) -> None:
-        self.answer: Exception | None = CLOSE
-        self.looks: list[str] = []
-
-    def check(self, instance: Instance | None = None) -> str:
-        assert instance is not None
-        self.looks.append(instance.name)
-        if self.answer is not None:
-            raise self.answer
-        return "open"
-
-    def close(self) -> None:
-        """Has nothing to give back."""
-
-
-class World:
-    """One process with its rows, queue and limits."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.clock, self.gateway, self.store = SetClock(), Gateway(), MemoryStore()
-        row = InstanceRow(
-            instance_name="i1", evolution_instance_name="wire-1", tenant_id="t", api_key="key-1", api_url="http://x"
-        )
-        self.store.add(
-            row,
-            InstanceRow(instance_name="i2", tenant_id="t", api_key="k", api_url="http://x"),
-            ConversationRow(id="c1", contact_phone="+5511988887777", tenant_id="t", instance_name="i1"),
-        )
-        self.work = Services(
-            settings=settings, store=self.store, clock=self.clock, gateways={"evolution": self.gateway}
-        )
-        services.install(self.work)
-
-    @property
-    def traffic(self):
-        return wiring.traffic()
-
-    def circuit(self, name: str = "wire-1") -> Circuit:
-        return self.traffic.circuit(name)
-
-    def instance(self) -> Instance:
-        found = self.store.load_instance("i1", tenant_id="t")
-        assert found is not None
-        return found
-
-    def open(self, cause: Cause = Cause.SESSION_DOWN, *, code: str = "connection_closed") -> Circuit:
-        instance = self.instance()
-        failure = Failure(
-            cause=cause, code=code, credentials=self.traffic.credentials_of(instance), tenant_id="t", is_told=True
-        )
-        failure = failure if cause is Cause.REFUSED else replace(failure, is_told=False)
-        return self.traffic.change(instance, lambda now: failed(now, failure, now_ms=self.clock.at_ms))
-
-    def put(self, state: State, **fields) -> Circuit:
-        new = Circuit(**{"state": state, "since_ms": 1, "changed_ms": self.clock.at_ms, "tenant_id": "t", **fields})
-        return self.traffic.change(I1, lambda _: new)
-
-    def step(self) -> Circuit:
-        return step(self.work, self.traffic, self.instance(), self.circuit())
-
-    def watches(self) -> int:
-        stats = actors.broker.transitions.stats([WATCH_QUEUE])[0]
-        return stats.ready + stats.delayed
-
-    def gate(self, group: str = "i1", queue: str = "send_message"):
-        return {one.group: one for one in actors.broker.transitions.gates(queue)}.get(group)
-
-    def send(self, id_: str) -> None:
-        self.store.add(MessageRow(id=id_, conversation_id="c1", content="oi", created_at_ms=1))
-        actors.send_message.send(id_)
-
-
-@pytest.fixture
-def world(redis_server, queue_client: redis.Redis) -> Iterator[World]:
-    yield World(Settings(redis_url=Hidden(redis_server.url(0)), store="memory", scheduler="none", gateway="evolution"))
-    actors.broker.close()
-    services.install(None)
 
 
 # -- looks -----------------------------------------------------------------------------------------------------------------
@@ -185,10 +83,6 @@ def test_a_refused_key_is_shown_again_when_it_has_changed_or_seldom(world):
 
 
 # -- alerts ----------------------------------------------------------------------------------------------------------------
-
-
-def told(caplog) -> int:
-    return caplog.messages.count("instance.alerted")
 
 
 def test_one_that_stays_down_is_told_of_once(world, caplog):
@@ -363,89 +257,3 @@ def test_a_worker_sets_the_gates_before_its_first_message_and_starts_without_the
     monkeypatch.setattr(world.traffic.gates, "all", away)
     instances._prepare()
     assert "gates.not_set" in caplog.messages
-
-
-# -- hearing ---------------------------------------------------------------------------------------------------------------
-
-
-def hear(state: SessionState, reason: int | None = None, name: str = "wire-1") -> None:
-    heard(InstanceUpdate(instance_name=name, state=state, reason_code=reason))
-
-
-def test_a_session_that_is_said_to_be_open_gets_a_canary_at_once_and_its_own_watch(world):
-    before = world.open()
-    world.send("m1")
-    world.clock.at_ms += 30_000
-    hear(SessionState.OPEN)
-    hear(SessionState.OPEN)
-
-    assert (world.circuit().state, world.gate().admitted) == (State.TRYING, 1)
-    assert world.circuit().since_ms > before.since_ms
-    assert (world.watches(), world.gateway.looks) == (2, [])
-    # The old one ends when it wakes.
-    watch_instance.fn("wire-1", before.since_ms)
-
-
-def test_a_provider_that_says_open_over_and_over_does_not_have_messages_tried_as_often(world):
-    world.open()
-    for _ in range(20):
-        hear(SessionState.OPEN)
-        world.clock.at_ms += 100
-
-    assert world.circuit().state is State.OPEN
-
-
-@pytest.mark.parametrize("state", [State.CLOSED, State.RAMPING, State.TRYING, State.HELD])
-def test_open_is_no_news_of_one_that_is_not_parked(world, state):
-    before = world.put(state) if state is not State.CLOSED else world.circuit()
-    world.clock.at_ms += 60_000
-    hear(SessionState.OPEN)
-
-    assert world.circuit() == before
-
-
-@pytest.mark.parametrize("reason", [401, 402, 403, 406])
-@pytest.mark.parametrize("state", [SessionState.CLOSE, SessionState.CLOSED])
-def test_a_session_that_a_person_must_connect_is_parked_and_told_of_at_once(world, caplog, state, reason):
-    hear(state, reason)
-    hear(state, reason)
-
-    circuit = world.circuit()
-    assert (circuit.state, circuit.cause, circuit.code) == (State.OPEN, Cause.REFUSED, LOGGED_OUT)
-    assert (world.gate().state, world.watches(), told(caplog)) == ("parked", 1, 1)
-
-
-def test_connected_again_it_comes_back_by_a_look_or_by_its_provider_s_word(world):
-    hear(SessionState.CLOSED, 401)
-    world.gateway.answer = None
-    assert world.step().state is State.RAMPING
-
-    hear(SessionState.CLOSED, 401)
-    world.clock.at_ms += 10_000
-    hear(SessionState.OPEN)
-    assert world.circuit().state is State.TRYING
-
-
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [(SessionState.CONNECTING, None), (SessionState.CLOSE, None), (SessionState.CLOSE, 428), (SessionState.CLOSE, 515)],
-)
-def test_what_comes_back_by_itself_is_only_noted(world, caplog, state, reason):
-    caplog.set_level("INFO")
-    hear(state, reason)
-
-    assert (world.circuit().state, "instance.heard" in caplog.messages) == (State.CLOSED, True)
-
-
-def test_an_instance_that_nobody_has_a_row_of_changes_nothing(world):
-    hear(SessionState.CLOSED, 401, name="stranger")
-
-    assert world.traffic.limits.all_records() == {}
-
-
-def test_an_operator_s_hold_is_not_undone_by_a_webhook(world):
-    world.traffic.hold(world.instance())
-    hear(SessionState.OPEN)
-    hear(SessionState.CLOSED, 401)
-
-    assert world.circuit().state is State.HELD
