@@ -1,99 +1,18 @@
-"""What providers tell by webhook: it binds, moves and fails, in any order and any number of times, and breaks nothing."""
+"""A status that a provider tells binds, moves and fails, in any order and any number of times, and breaks nothing."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 import pytest
 from contracts.store_world import again, first
+from intake_world import ACCEPTED, DEAD, RETRYABLE, SENDING, UNKNOWN, cloud, evolution, heard, world
 
-import actors
-from actors import events, intake, services, wiring
-from actors.circuit import State
-from actors.domain import AttemptState, OutgoingPart, Receipt
-from actors.events import Event, InstanceChanged, MessageAdvanced, MessageFailed, MessageSent
-from actors.gateways.base import Ability
+from actors import intake
+from actors.domain import Receipt
+from actors.events import MessageAdvanced, MessageFailed, MessageSent
 from actors.intake import Applied
-from actors.services import Services
-from actors.settings import Hidden, Settings
-from actors.stores.memory import MemoryStore
-from actors.stores.rows import AttachmentRow, ConversationRow, InstanceRow, MessageRow
-from actors.updates import DeliveryStatus, InstanceUpdate, SentUpdate, SessionState, StatusUpdate
-from middleware.clock import SystemClock
+from actors.stores.rows import AttachmentRow, InstanceRow
 
-NOW_MS = SystemClock().now_ms()
-PHONE = "+5511988887777"
-ACCEPTED, DEAD, RETRYABLE = AttemptState.ACCEPTED, AttemptState.DEAD, AttemptState.RETRYABLE
-SENDING, UNKNOWN = AttemptState.SENDING, AttemptState.UNKNOWN
-
-
-class KnowsTexts:
-    """A gateway whose records are texts."""
-
-    name = "sandbox"
-    supports = frozenset(Ability)
-
-    def is_record_of(self, part: OutgoingPart, update: SentUpdate) -> bool:
-        return update.record == {"text": part.text}
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-class World:
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.store.add(
-            InstanceRow(instance_name="line-1", tenant_id="t", phone_number_id="1098765"),
-            InstanceRow(instance_name="line-1", tenant_id="other", phone_number_id="2222222"),
-            ConversationRow(id="c1", contact_phone=PHONE, tenant_id="t", instance_name="line-1"),
-        )
-        settings = Settings(gateway="sandbox")
-        services.install(Services(settings=settings, store=self.store, gateways={"sandbox": KnowsTexts()}))
-
-    def say(self, id_: str = "m1", text: str = "oi", **values: Any) -> None:
-        values = {"conversation_id": "c1", "created_at_ms": NOW_MS, **values}
-        self.store.add(MessageRow(id=id_, content=text, **values))
-
-    def attempt(self, state: AttemptState, id_: str = "m1", part: int = 0, *, key: str | None = None, **values: Any):
-        taken = self.store.claim(first(id_, part, now_ms=values.pop("now_ms", NOW_MS)))
-        receipt = Receipt(provider_message_id=key)
-        return taken if state is SENDING else self.store.settle(taken, state, receipt=receipt, **values)
-
-    def row(self, id_: str = "m1") -> tuple[str, str | None]:
-        row = self.store.message(id_)
-        return row.status, row.message_id
-
-    def state(self, id_: str = "m1", part: int = 0) -> tuple[str, str | None]:
-        [attempt] = [row for row in self.store.attempts(id_) if row.part == part]
-        return attempt.state, attempt.provider_message_id
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    yield World()
-    services.install(None)
-
-
-@pytest.fixture
-def heard() -> Iterator[list[Event]]:
-    heard: list[Event] = []
-    unsubscribe = events.subscribe(heard.append)
-    yield heard
-    unsubscribe()
-
-
-def cloud(status: str, key: str = "wamid.1", **values: Any) -> StatusUpdate:
-    """A status as the Cloud API tells it: with our reference."""
-    values = {"reference": "m1:0", "phone_number_id": "1098765", "at_ms": NOW_MS, **values}
-    return StatusUpdate(provider_message_id=key, status=DeliveryStatus(status), **values)
-
-
-def evolution(status: str, key: str = "3EB0", **values: Any) -> StatusUpdate:
-    """A status as Evolution tells it: by its own id."""
-    values = {"instance_name": "line-1", "at_ms": 0, **values}
-    return StatusUpdate(provider_message_id=key, status=DeliveryStatus(status), **values)
+__all__ = ["heard", "world"]
 
 
 # -- by reference --------------------------------------------------------------------------------------------------
@@ -275,86 +194,3 @@ def test_a_failure_of_an_earlier_send_does_not_touch_the_next(world):
 
     assert intake.apply(cloud("failed", "wamid.1")) is Applied.KNOWN
     assert (world.state(), world.row()[0]) == ((ACCEPTED, "wamid.2"), "pending")
-
-
-# -- a message that went out ---------------------------------------------------------------------------------------
-
-
-def went_out(text: str = "oi", key: str = "3EB0", **values: Any) -> SentUpdate:
-    values = {"instance_name": "line-1", "at_ms": NOW_MS, "jid": "5511988887777@s.whatsapp.net", **values}
-    return SentUpdate(provider_message_id=key, record={"text": text}, **values)
-
-
-def test_the_event_of_a_send_binds_the_one_whose_answer_was_lost(world):
-    world.say()
-    world.attempt(UNKNOWN)
-
-    assert intake.apply(went_out()) is Applied.BOUND
-    assert intake.apply(went_out()) is Applied.KNOWN
-
-    assert (world.state(), world.row()) == ((ACCEPTED, "3EB0"), ("sent", "3EB0"))
-
-
-def test_two_sends_of_the_same_words_get_one_event_each_the_earlier_first(world):
-    for number, id_ in enumerate(("later", "earlier")):
-        world.say(id_)
-        world.attempt(UNKNOWN, id_, now_ms=NOW_MS - number)
-
-    intake.apply_all([went_out(key="3EB1"), went_out(key="3EB2")])
-
-    assert (world.state("earlier")[1], world.state("later")[1]) == ("3EB1", "3EB2")
-
-
-@pytest.mark.parametrize(
-    "update",
-    [went_out("Oi"), went_out(instance_name="line-2"), went_out(at_ms=NOW_MS - 3_600_000)],
-)
-def test_the_event_of_another_message_binds_nothing(world, update):
-    world.say()
-    world.attempt(UNKNOWN)
-
-    assert intake.apply(update) is Applied.UNKNOWN
-    assert world.state() == (UNKNOWN, None)
-
-
-def test_a_deleted_message_stops_no_update(world):
-    world.say(is_deleted=True)
-    world.attempt(UNKNOWN)
-
-    assert intake.apply(went_out()) is Applied.UNKNOWN
-    assert intake.apply(cloud("delivered")) is Applied.BOUND
-
-
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        ConversationRow(id="c2", contact_phone="unknown", tenant_id="t", instance_name="line-1"),
-        ConversationRow(id="c2", contact_phone=PHONE, tenant_id="odd", instance_name="line-1"),
-    ],
-)
-def test_a_message_that_cannot_be_read_any_more_hides_no_other(world, spoilt):
-    """Its number was changed since, or the gateway of its instance is gone: the one behind it is what the event tells of."""
-    world.store.add(spoilt, InstanceRow(instance_name="line-1", tenant_id="odd", integration_type="gone"))
-    services.install(replace(services.get(), settings=replace(services.settings(), gateway="evolution")))
-    services.get().gateways["evolution"] = KnowsTexts()
-    world.say("first", conversation_id="c2")
-    world.attempt(UNKNOWN, "first", now_ms=NOW_MS - 1)
-    world.say("second")
-    world.attempt(UNKNOWN, "second")
-
-    assert intake.apply(went_out()) is Applied.BOUND
-    assert (world.state("first"), world.state("second")) == ((UNKNOWN, None), (ACCEPTED, "3EB0"))
-
-
-# -- a session -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.redis
-def test_the_state_of_a_session_is_heard_and_passed_on(world, heard, redis_server, queue_client):
-    services.install(replace(services.get(), settings=Settings(redis_url=Hidden(redis_server.url(0)), store="memory")))
-    update = InstanceUpdate(instance_name="line-1", state=SessionState.CLOSE, reason_code=401)
-
-    assert intake.apply(update) is Applied.SESSION
-    assert heard == [InstanceChanged(instance_name="line-1", state="close", needs_a_person=True)]
-    assert wiring.traffic().circuit("line-1").state is State.OPEN
-    actors.broker.close()

@@ -1,80 +1,22 @@
-"""What the old product left is moved: each entry once, wherever the move is interrupted, and nothing secret stays."""
+"""What the old product left is moved or kept, each entry as its row says, and nothing secret stays."""
 
-import itertools
 import json
 import logging
 
 import pytest
-import redis
 from contracts.store_world import first
 from legacy_world import JID, PHONE, OldProduct, everything, group, leaks, picture
+from migration_world import site
 
 import actors
-from actors import legacy_queues, services
 from actors.domain import AttemptState
-from actors.legacy_queues import ASIDE, DEAD, LEDGER
-from actors.legacy_search import find, kept_dead_letters
-from actors.migration import Migration, unaccounted
-from actors.services import Services
-from actors.settings import Hidden, Settings
-from actors.stores.memory import MemoryStore
-from actors.stores.rows import ConversationRow, MessageRow
+from actors.legacy_queues import DEAD, LEDGER
+from actors.legacy_search import find
+from actors.migration import Migration
+
+__all__ = ["site"]
 
 pytestmark = pytest.mark.redis
-SHARED = {f"chat:queue:{name}" for name in ("send_message", "fetch_profile_pic", "fetch_group_info")}
-
-
-class Site:
-    """Rows, our queues and the old product's."""
-
-    def __init__(self, server, old):
-        self.server, self.old, self.store = server, old, MemoryStore()
-        settings = Settings(redis_url=Hidden(server.url(0)), store="memory", scheduler="none")
-        self.work = Services(settings=settings, store=self.store)
-        services.install(self.work)
-        self.store.add(
-            *(ConversationRow(id=f"c{n}", contact_phone=PHONE, instance_name="support") for n in range(3)),
-            ConversationRow(id="g1", contact_phone=JID, conversation_type="group", instance_name="support"),
-        )
-
-    def rows(self, *ids, **values):
-        for number, id_ in enumerate(ids):
-            row = {"conversation_id": "c0", "content": "oi", "created_at_ms": number, **values}
-            self.store.add(MessageRow(id=id_, **row))
-
-    def queues(self, *, sends_dead=False):
-        lists = find(self.old.lists, 2, shared=SHARED)
-        streams = find(self.old.streams, 3)
-        again = kept_dead_letters(self.old.lists, 2)
-        return [*lists, *streams, *([again] if sends_dead and again.is_there() else [])]
-
-    def move(self, *, sends_dead=False):
-        migration = Migration(self.work, actors.broker, sends_dead=sends_dead)
-        migration.adopt_sent(dry_run=False)
-        found = [queue for queue in self.queues(sends_dead=sends_dead) if queue.is_ours]
-        moved = {queue.label: dict(+migration.move(queue).outcomes) for queue in found}
-        assert {queue.label: unaccounted(queue) for queue in found} == dict.fromkeys(moved, 0)
-        return moved
-
-    def preview(self, **options):
-        migration = Migration(self.work, actors.broker, **options)
-        return {q.label: dict(migration.preview(q).outcomes) for q in self.queues() if q.is_ours}
-
-    def queued(self, queue="send_message"):
-        bodies = self.old.lists.hvals(f"chat:queue:{queue}.msgs")
-        return sorted(next(iter(json.loads(body)["kwargs"].values())) for body in bodies)
-
-    def kept(self, name=ASIDE):
-        return [json.loads(one) for one in self.old.lists.lrange(name, 0, -1)]
-
-
-@pytest.fixture
-def site(redis_server, queue_client):
-    old = OldProduct(redis_server)
-    yield Site(redis_server, old)
-    old.close()
-    actors.broker.close()
-    services.install(None)
 
 
 def test_what_still_waits_is_sent_and_the_rest_is_told_apart(site):
@@ -276,96 +218,3 @@ def test_nothing_secret_stays_in_redis_or_reaches_the_log(site, caplog):
     assert leaks(everything(site.server)) == []
     assert leaks(caplog.text) == []
     assert len(site.kept()) == 6
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-@pytest.mark.parametrize("arrives", [True, False])
-def test_killed_at_any_command_and_run_again_it_loses_and_doubles_nothing(site, monkeypatch, arrives):
-    monkeypatch.setattr(legacy_queues, "SLICE", 2)
-    for at in itertools.count(1):
-        site.old.lists.flushall()
-        ids = [f"k{at}-{number}" for number in range(5)]
-        site.rows(*ids)
-        site.rows(f"k{at}-sent", status="sent")
-        names = [*ids[:3], f"k{at}-sent", f"k{at}-gone", ids[0]]
-        site.old.push("send_message", *({"message_id": id_} for id_ in names))
-        site.old.push("fetch_profile_pic", picture("c1"))
-        for id_ in ids[2:]:
-            site.old.add("send_message", {"message_id": id_})
-        site.old.consume("send_message", count=1, acknowledge=False)
-
-        with monkeypatch.context() as patched:
-            was_killed = _run_killed(site, patched, at, arrives=arrives)
-        # Whoever died took its connections along.
-        for client in (site.old.lists, site.old.streams):
-            client.connection_pool.disconnect()
-        actors.broker.close()
-        site.move()
-
-        assert (site.queued(), site.queued("fetch_profile_pic")) == (ids, ["c1"])
-        assert [one["ids"] for one in site.kept()] == [[f"k{at}-gone"]]
-        ledger = site.old.lists.hgetall(LEDGER)
-        assert ledger[b"send_message.taken"] == b"6"
-        if not was_killed:
-            break
-    assert at > 30
-
-
-def _run_killed(site, patched, at, *, arrives):
-    counted = itertools.count(1)
-    send = redis.connection.Connection.send_packed_command
-
-    def sending(self, command, check_health=True):
-        number = next(counted)
-        if number > at:
-            # What cleans up behind the dead.
-            raise redis.ConnectionError("gone")
-        if number < at or arrives:
-            send(self, command, check_health)
-        if number == at:
-            assert not arrives or self.can_read(timeout=5)
-            raise Killed
-
-    patched.setattr(redis.connection.Connection, "send_packed_command", sending)
-    try:
-        site.move()
-    except Killed:
-        return True
-    return False
-
-
-def test_two_that_move_at_once_share_the_work(site, monkeypatch):
-    site.rows("m1", "m2", "m3")
-    site.old.push("send_message", *({"message_id": id_} for id_ in ("m1", "m2", "m3")))
-    other = Migration(site.work, actors.broker)
-    carry_out = Migration._carry_out
-    raced = []
-
-    def interrupted(self, queue, found):
-        done = carry_out(self, queue, found)
-        if not raced:
-            raced.append(True)
-            raced.append(dict(other.move(queue).outcomes))
-        return done
-
-    monkeypatch.setattr(Migration, "_carry_out", interrupted)
-
-    assert site.move() == {"send_message": {}}
-    # The first had sent them; the second met their unique keys and settled them.
-    assert raced[1] == {"repeated": 3}
-    assert site.queued() == ["m1", "m2", "m3"]
-
-
-def test_an_old_producer_that_goes_on_is_moved_again(site):
-    site.rows("m1", "m2")
-    site.old.push("send_message", {"message_id": "m1"})
-    site.move()
-    site.old.push("send_message", {"message_id": "m2"})
-
-    # The id of the first is in the same list by now, and goes back.
-    assert site.move() == {"send_message": {"enqueued": 1, "own": 1}}
-    assert site.queued() == ["m1", "m2"]
-    assert site.old.lists.hget(LEDGER, "send_message.taken") == b"3"

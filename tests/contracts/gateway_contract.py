@@ -3,122 +3,22 @@
 ``test_gateway_contract`` runs it over the gateways of this distribution; a backend from elsewhere can do the same.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
-
 import pytest
+from contracts.gateway_failures import MeetsFailures
+from contracts.gateway_world import CLOUD_GROUP, EXTRAS, GROUP, PERSON
 
 from actors import errors
-from actors.domain import (
-    CloudGroup,
-    ContactCard,
-    GroupJid,
-    Instance,
-    Location,
-    Media,
-    MediaKind,
-    OutgoingPart,
-    Phone,
-    Quote,
-    Recipient,
-    Template,
-)
-from actors.gateways.base import Ability, Gateway
+from actors.domain import GroupJid, Media, MediaKind, Quote
+from actors.gateways.base import Ability
 from middleware.clock import SystemClock
-
-PERSON = Phone("+5511988887777")
-GROUP = GroupJid("120363025246125486@g.us")
-CLOUD_GROUP = CloudGroup("Y2FwaV9ncm91cDoxNzA1NTU1MDEzOToxMjAzNjM0MDQ2OTQyMzM4MjAZD")
-#: What must appear in no error.
-SECRET_TEXT = "segredo do cliente"
-PLACE = Location(latitude=-23.561414, longitude=-46.655881, name="MASP", address="Av. Paulista, 1578")
-CARD = ContactCard(full_name="Ana Souza", phone="+5511977776666", organization="Oficina")
-TEMPLATE = Template(name="welcome", language="pt_BR")
-EXTRAS = [
-    (Ability.SEND_LOCATION, PLACE, "location"),
-    (Ability.SEND_CONTACT, CARD, "contact"),
-    (Ability.SEND_TEMPLATE, TEMPLATE, "template"),
-]
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """One message that the far side took."""
-
-    reference: str
-    text: str
-    is_group: bool
-    kind: str
-    is_reply: bool
-    mentions_everyone: bool
-
-
-class FarSide(Protocol):
-    """The provider, as far as a test must see and break it. ``break_`` lasts until ``heal``."""
-
-    def accepted(self) -> list[Accepted]: ...
-
-    def requests(self) -> int: ...
-
-    def break_(self, how: str) -> None:
-        """``lost_before``, ``lost_after``, ``silent_after``, ``cut_after``, ``refuses``, ``closed``, ``bad_key``,
-        ``too_many`` (asks for 7 s), ``down`` (502 page)."""
-        ...
-
-    def heal(self) -> None: ...
-
-
-@dataclass
-class Rig:
-    """A gateway, an instance that works, and the far side.
-
-    ``has_session``: an instance may be known and its session down. ``max_text_chars``: of the longest text that the provider takes.
-    """
-
-    gateway: Gateway
-    instance: Instance
-    far: FarSide
-    group: Recipient = GROUP
-    has_session: bool = True
-    max_text_chars: int = 20_000
-    number = 0
-
-    def part(self, text: str = "oi", recipient: Recipient = PERSON, **fields: Any) -> OutgoingPart:
-        self.number += 1
-        return OutgoingPart(
-            message_id=f"m{self.number}", part=0, sequence=self.number, recipient=recipient, text=text, **fields
-        )
-
-    def send(self, part: OutgoingPart, timeout_s: float = 5.0) -> Any:
-        return self.gateway.send(part, instance=self.instance, timeout_s=timeout_s)
-
-    def need_session(self) -> None:
-        if not self.has_session:
-            pytest.skip(f"{self.gateway.name} knows no sessions")
-
-    def found(self, part: OutgoingPart, *, since_ms: int, bound_ids: tuple[str, ...] = ()) -> Any:
-        return self.gateway.find_sent(
-            part, instance=self.instance, since_ms=since_ms, until_ms=SystemClock().now_ms(), bound_ids=bound_ids
-        )
 
 
 def media(kind: MediaKind, mimetype: str, file_name: str) -> Media:
     return Media(kind=kind, url=f"https://files.example/{file_name}", mimetype=mimetype, file_name=file_name)
 
 
-class GatewayContract:
+class GatewayContract(MeetsFailures):
     """Subclass it with a fixture ``rig``."""
-
-    @pytest.fixture
-    def can(self, rig: Rig) -> Callable[[Ability], None]:
-        """Skip what the backend declares absent."""
-
-        def need(ability: Ability) -> None:
-            if ability not in rig.gateway.supports:
-                pytest.skip(f"{rig.gateway.name} declares no {ability}")
-
-        return need
 
     def test_a_text_arrives_once_and_comes_back_with_an_id(self, rig):
         part = rig.part("oi")
@@ -202,23 +102,6 @@ class GatewayContract:
         assert receipt.provider_message_id
         assert [(one.reference, one.kind) for one in rig.far.accepted()] == [(part.reference, kind)]
 
-    @pytest.mark.parametrize(("ability", "extra", "kind"), EXTRAS[:2], ids=["place", "card"])
-    def test_a_place_or_a_card_that_went_out_unanswered_is_found(self, rig, can, ability, extra, kind):
-        can(Ability.RECONCILE)
-        can(ability)
-        since_ms = SystemClock().now_ms()
-        part = rig.part("", extra=extra)
-        rig.send(rig.part("MASP"))
-        rig.far.break_("lost_after")
-        with pytest.raises(errors.Ambiguous):
-            rig.send(part)
-        rig.far.heal()
-
-        found = rig.found(part, since_ms=since_ms)
-
-        assert found.provider_message_id
-        assert rig.found(part, since_ms=since_ms, bound_ids=(found.provider_message_id,)) is None
-
     def test_nothing_is_requested_for_an_empty_part(self, rig):
         before = rig.far.requests()
 
@@ -226,80 +109,6 @@ class GatewayContract:
             rig.send(rig.part("  "))
 
         assert rig.far.requests() == before
-
-    def test_a_send_that_is_not_reached_is_not_sent_and_says_so(self, rig):
-        rig.far.break_("refuses")
-
-        with pytest.raises(errors.GatewayUnreachable) as caught:
-            rig.send(rig.part())
-
-        assert not caught.value.request_written
-        rig.far.heal()
-        assert rig.far.accepted() == []
-
-    @pytest.mark.parametrize(
-        ("how", "delivered"),
-        [("lost_before", 0), ("lost_after", 1), ("silent_after", 1), ("cut_after", 1), ("down", 0)],
-    )
-    def test_a_send_whose_end_is_unknown_is_ambiguous_and_not_repeated(self, rig, how, delivered):
-        rig.far.break_(how)
-
-        with pytest.raises(errors.Ambiguous) as caught:
-            rig.send(rig.part(), timeout_s=1.0)
-
-        assert caught.value.request_written
-        assert not caught.value.permanent
-        assert len(rig.far.accepted()) == delivered
-        assert rig.far.requests() == 1
-
-    @pytest.mark.parametrize("how", ["lost_after", "silent_after", "cut_after"])
-    def test_what_went_out_unanswered_is_found(self, rig, can, how):
-        can(Ability.RECONCILE)
-        since_ms = SystemClock().now_ms()
-        part = rig.part("único")
-        rig.far.break_(how)
-        with pytest.raises(errors.Ambiguous):
-            rig.send(part, timeout_s=1.0)
-        rig.far.heal()
-
-        receipt = rig.found(part, since_ms=since_ms)
-
-        assert receipt.provider_message_id
-        assert len(rig.far.accepted()) == 1
-
-    def test_what_never_went_out_is_not_found(self, rig, can):
-        can(Ability.RECONCILE)
-        since_ms = SystemClock().now_ms()
-        part = rig.part("único")
-        rig.send(rig.part("outro"))
-        rig.far.break_("lost_before")
-        with pytest.raises(errors.Ambiguous):
-            rig.send(part)
-        rig.far.heal()
-
-        assert rig.found(part, since_ms=since_ms) is None
-
-    def test_two_equal_texts_are_told_apart_by_what_is_bound(self, rig, can):
-        can(Ability.RECONCILE)
-        since_ms = SystemClock().now_ms()
-        first, second = rig.part("igual"), rig.part("igual")
-        first_id = rig.send(first).provider_message_id
-        rig.far.break_("lost_after")
-        with pytest.raises(errors.Ambiguous):
-            rig.send(second)
-        rig.far.heal()
-
-        found = rig.found(second, since_ms=since_ms, bound_ids=(first_id,))
-
-        assert found.provider_message_id not in (None, first_id)
-        assert rig.found(second, since_ms=since_ms, bound_ids=(first_id, found.provider_message_id)) is None
-
-    def test_a_search_that_fails_is_an_error_and_not_an_empty_answer(self, rig, can):
-        can(Ability.RECONCILE)
-        rig.far.break_("down")
-
-        with pytest.raises(errors.Transient):
-            rig.found(rig.part(), since_ms=SystemClock().now_ms())
 
     def test_a_mention_that_cannot_be_made_is_unsupported_and_asks_nobody(self, rig):
         if Ability.MENTIONS in rig.gateway.supports:
@@ -337,57 +146,6 @@ class GatewayContract:
             rig.found(rig.part(), since_ms=SystemClock().now_ms())
 
         assert rig.far.requests() == 0
-
-    def test_a_closed_session_costs_no_attempt(self, rig):
-        rig.need_session()
-        rig.far.break_("closed")
-
-        with pytest.raises(errors.InstanceUnavailable) as caught:
-            rig.send(rig.part())
-
-        assert caught.value.delay_ms
-        assert rig.far.accepted() == []
-
-    def test_too_many_requests_slow_down_as_told(self, rig):
-        rig.far.break_("too_many")
-
-        with pytest.raises(errors.Throttled) as caught:
-            rig.send(rig.part())
-
-        assert caught.value.delay_ms == 7_000
-        assert rig.far.accepted() == []
-
-    def test_a_refused_key_calls_an_operator_and_is_not_repeated(self, rig):
-        rig.far.break_("bad_key")
-
-        with pytest.raises(errors.AuthConfig) as caught:
-            rig.send(rig.part())
-
-        assert caught.value.alert
-        assert caught.value.permanent
-        assert rig.far.requests() == 1
-
-    @pytest.mark.parametrize("how", ["refuses", "lost_before", "cut_after", "closed", "too_many", "bad_key", "down"])
-    def test_no_error_names_a_number_a_text_or_a_key(self, rig, how):
-        if how == "closed":
-            rig.need_session()
-        part = rig.part(SECRET_TEXT)
-        rig.far.break_(how)
-
-        with pytest.raises(errors.ChatError) as caught:
-            rig.send(part, timeout_s=1.0)
-
-        error: BaseException | None = caught.value
-        while error is not None:
-            shown = f"{error} {error!r}"
-            assert part.reference in shown or error is not caught.value
-            assert not [
-                secret
-                for secret in (SECRET_TEXT, PERSON.number[1:], rig.instance.api_key or "no key")
-                if secret in shown
-            ]
-            error = error.__cause__ or error.__context__
-        rig.far.heal()
 
     def test_an_instance_that_works_is_told_by_name(self, rig):
         assert rig.instance.name in rig.gateway.check(rig.instance)

@@ -1,7 +1,8 @@
 """The gateway contract over Evolution, the Cloud API and the sandbox gateway, all against a live sandbox server."""
 
 import pytest
-from contracts.gateway_contract import CLOUD_GROUP, GROUP, PERSON, Accepted, GatewayContract, Rig
+from contracts.gateway_contract import GatewayContract
+from contracts.gateway_world import CLOUD_GROUP, GROUP, PERSON, Accepted, Rig
 from sandbox_fixture import NUMBER_ID, Sandbox, sandbox
 
 from actors import backends, errors

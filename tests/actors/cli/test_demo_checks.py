@@ -1,24 +1,17 @@
 """The demo's judgement: a run without a fault passes, and every single fault is named with its id."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from demo_outcomes import perfect, sent_text, stats, where, with_deliveries, with_row
 
 from actors.cli import demo_checks as checks
 from actors.cli import demo_plan
-from actors.cli.demo_facts import Delivery, Facts, Letter, Row, ThreadRow
-from actors.cli.demo_faults import FAULTS, rules, strikes
-from actors.cli.demo_plan import PARKED, REFUSED_KEY, SENT, Message, Plan, ending
+from actors.cli.demo_facts import Delivery, Facts, Letter
+from actors.cli.demo_plan import REFUSED_KEY, Plan, ending
 from actors.cli.demo_report import percentile
 from actors.cli.demo_story import make_plan
-from actors.cli.demo_texts import LONG_CHARS
-from actors.gateways.sandbox.rules import parse
-from middleware.brokers.redis.values import QueueStats
-
-QUEUES = ("send_message", "fetch_profile_pic", "fetch_group_info")
-AT_MS = 1_750_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -29,142 +22,6 @@ def plan() -> Plan:
 @pytest.fixture
 def facts(plan: Plan) -> Facts:
     return perfect(plan)
-
-
-def perfect(plan: Plan, *, mended: bool = False) -> Facts:
-    """What a run without any fault leaves behind."""
-    sent = [message for message in plan.messages if ending(message, mended=mended) == SENT]
-    deliveries = [_delivery(message, part) for message in sent for part in range(len(message.parts))]
-    letters = [
-        Letter(id=f"letter of {subject}", queue=queue, reason=reason, subject=subject, attempts=1)
-        for (queue, subject), reason in demo_plan.expected_letters(plan, mended=mended).items()
-    ]
-    finder = min(
-        demo_plan.possible_letters(plan, mended=mended), default=None, key=lambda one: one[0] != "send_message"
-    )
-    if finder is not None:
-        letters.append(
-            Letter(id="letter of the key", queue=finder[0], reason=REFUSED_KEY, subject=finder[1], attempts=1)
-        )
-    parked = {one.id for one in plan.messages if demo_plan.is_parked(one.thread, mended=mended)} - {
-        finder and finder[1]
-    }
-    return Facts(
-        rows={message.id: _row(message, parked, mended=mended) for message in plan.messages},
-        threads={thread.id: _thread_row(thread, mended=mended) for thread in plan.threads},
-        deliveries=deliveries,
-        letters=letters,
-        queues={name: _stats(name) for name in QUEUES},
-    )
-
-
-def _row(message: Message, parked: set[str], *, mended: bool) -> Row:
-    end = PARKED if message.id in parked else ending(message, mended=mended)
-    key_id = f"key of {message.id}:0" if end == SENT else None
-    return Row(id=message.id, status=end.status, reason=end.reason, provider_id=key_id, saved_at_ms=AT_MS)
-
-
-def _thread_row(thread: demo_plan.Thread, *, mended: bool) -> ThreadRow:
-    return ThreadRow(
-        id=thread.id,
-        name=thread.subject if thread.is_group else thread.name,
-        picture=demo_plan.expected_picture(thread, mended=mended),
-        members=demo_plan.expected_members(thread, mended=mended),
-    )
-
-
-def _delivery(message: Message, index: int) -> Delivery:
-    part = message.parts[index]
-    return Delivery(
-        message_id=message.id,
-        part=index,
-        instance=message.thread.line.name,
-        number=message.thread.wire,
-        op=part.op,
-        text=part.text,
-        url=part.url,
-        quoted_id=f"key of {part.quotes}:0" if part.quotes else None,
-        mentions=part.mentions,
-        everyone=part.everyone,
-        key_id=f"key of {message.id}:{index}",
-        at_ms=AT_MS + 100,
-    )
-
-
-def _stats(name: str, **depths: int) -> QueueStats:
-    zero = dict.fromkeys(
-        ("ready", "delayed", "in_flight", "waiting_in_lane", "waiting_in_group", "dead", "lanes_held"), 0
-    )
-    nothing = dict.fromkeys(("oldest_ready_age_s", "oldest_dead_age_s", "next_due_in_ms", "paused_for_s"))
-    return QueueStats(queue_name=name, counters={}, **nothing, **{**zero, **depths})
-
-
-def sent_text(plan: Plan, *, place: int = 1) -> Message:
-    """A plain text of an open conversation, with others around it."""
-    return next(one for one in plan.messages if one.kind == "text" and one.place == place and ending(one) == SENT)
-
-
-def with_deliveries(facts: Facts, change: Callable[[list[Delivery]], None]) -> Facts:
-    deliveries = list(facts.deliveries)
-    change(deliveries)
-    return replace(facts, deliveries=deliveries)
-
-
-def with_row(facts: Facts, id_: str, **fields: object) -> Facts:
-    return replace(facts, rows={**facts.rows, id_: replace(facts.rows[id_], **fields)})
-
-
-def where(deliveries: list[Delivery], message: Message) -> int:
-    return next(index for index, one in enumerate(deliveries) if one.message_id == message.id)
-
-
-# -- the plan ------------------------------------------------------------------------------------------------------
-
-
-def test_the_plan_has_everything_that_the_demo_promises(plan: Plan):
-    kinds = Counter(message.kind for message in plan.messages)
-    reasons = Counter(ending(message).reason for message in plan.messages)
-
-    assert len(plan.messages) == 220
-    assert len(list(plan.by_thread())) == 20
-    assert (len(plan.lines), len(plan.pictures), len(plan.groups)) == (3, 30, 10)
-    assert set(kinds) == {"text", "repeated", "long", "reply", "picture", "document", "voice", "mention", "everyone"}
-    assert set(reasons) == {None, "unauthorized", "not_on_whatsapp"}
-    assert max(len(part.text) for message in plan.messages for part in message.parts) == LONG_CHARS
-    assert any(len(message.parts) > 1 for message in plan.messages)
-
-
-@pytest.mark.parametrize("messages", [40, 97, 220, 1_000])
-def test_a_plan_has_as_many_messages_as_were_asked_for_whatever_the_seed(messages: int):
-    for seed in range(5):
-        plan = make_plan(seed=seed, messages=messages)
-
-        assert len({message.id for message in plan.messages}) == messages
-
-
-def test_the_same_seed_gives_the_same_plan_and_another_seed_another_one():
-    first, second, other = (make_plan(seed=seed, messages=60) for seed in (3, 3, 4))
-
-    assert first == second
-    assert {message.id for message in first.messages}.isdisjoint(message.id for message in other.messages)
-
-
-def test_the_faults_add_up_to_every_tenth_request_and_the_sandbox_takes_them(plan: Plan):
-    made = rules(plan.lines)
-
-    assert sum(fault.chance for fault in FAULTS) == pytest.approx(0.1)
-    assert len({parse(rule, default_id="").id for rule in made}) == len(made)
-
-
-def test_strikes_are_counted_per_fault_over_all_its_rules(plan: Plan):
-    listed = [{**rule, "hits": 2} for rule in rules(plan.lines)]
-    counted = strikes([*listed, {"action": {"type": "disconnect", "instance": "suporte"}, "hits": 1}])
-
-    assert counted["502 after it went out"] == 2 * sum(not line.is_revoked for line in plan.lines)
-    assert counted["disconnect (instance suporte)"] == 1
-
-
-# -- the judgement -------------------------------------------------------------------------------------------------
 
 
 def test_a_run_without_a_fault_breaks_no_promise(plan: Plan, facts: Facts):
@@ -348,7 +205,7 @@ def test_participants_of_the_host_must_survive_those_of_the_gateway(plan: Plan, 
 
 @pytest.mark.parametrize("state", ["ready", "delayed", "in_flight", "waiting_in_lane", "waiting_in_group"])
 def test_what_is_left_in_a_queue_is_told(facts: Facts, state: str):
-    queues = {**facts.queues, "send_message": _stats("send_message", **{state: 2})}
+    queues = {**facts.queues, "send_message": stats("send_message", **{state: 2})}
     told = ["send_message: 2 messages have no outcome"]
 
     assert checks.leftovers(replace(facts, queues=queues), mended=True) == told

@@ -1,6 +1,6 @@
 """Addresses as Evolution 2.3 makes them, and which of them mean the same person.
 
-The table of addresses itself stands in ``tests/contracts/test_recipient_hazards.py``.
+The table of addresses itself stands in ``tests/contracts/test_recipient_rules.py``.
 """
 
 import pytest
