@@ -5,7 +5,6 @@ bare, with Dramatiq's own middleware.
 """
 
 import logging
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -196,8 +195,9 @@ def test_a_retry_with_a_delay_starts_on_time(broker):
 
     gaps_ms = [(second - first) * 1000 for first, second in zip(started_s[0::2], started_s[1::2], strict=True)]
     assert min(gaps_ms) >= 100
-    # Dramatiq allows each of them 150 ms; a median does not mind a machine that is busy for a moment.
-    assert statistics.median(gaps_ms) < 150
+    # Dramatiq allows each of them 150 ms. A machine that is busy takes longer as often as it likes; a broker that is late is late
+    # each time.
+    assert min(gaps_ms) < 150
 
 
 @pytest.mark.parametrize("which", ["min_backoff", "max_backoff"])
@@ -216,4 +216,4 @@ def test_retries_without_backoff_follow_at_once(broker, which):
             took_ms.append((started_s[-1] - started_s[-11]) * 1000)
 
     assert len(started_s) == 5 * 11
-    assert statistics.median(took_ms) < 200
+    assert min(took_ms) < 200
