@@ -1,6 +1,7 @@
 """What every gateway keeps, whatever it speaks: subclass :class:`GatewayContract` and say how to reach and break it.
 
-``test_gateway_contract`` runs it over the gateways of this distribution; a backend from elsewhere can do the same.
+``test_gateway_contract`` runs it over the gateways of this distribution; a backend from elsewhere can do the same. What its
+fixture ``rig`` gives is in ``gateway_world``.
 """
 
 import pytest
