@@ -57,22 +57,7 @@ class Look:
 
 def look(client: redis.Redis, keys: Keys, queue_name: str) -> Look:
     """What is there now."""
-    pipe = client.pipeline(transaction=True)
-    lists, zsets = ("ready",), ("delayed", "leases", "group_due", "dead", "unannounced")
-    members = ("lane_waiting", "group_waiting", "dead_index")
-    hashes = ("messages", "about", "deliveries", "lanes", "groups", "slots", "gates", "unique", "letters", "bodies")
-    for name in lists:
-        pipe.lrange(keys.of(queue_name, name), 0, -1)
-    for name in zsets:
-        pipe.zrange(keys.of(queue_name, name), 0, -1, withscores=True)
-    for name in members:
-        pipe.zrange(keys.of(queue_name, name), 0, -1)
-    for name in (*hashes, "fingerprints"):
-        pipe.hgetall(keys.of(queue_name, name))
-    pipe.exists(keys.of(queue_name, "wake"))
-    raw: dict[str, Any] = dict(
-        zip((*lists, *zsets, *members, *hashes, "fingerprints", "wake"), pipe.execute(), strict=True)
-    )
+    raw = _raw(client, keys, queue_name)
     index = [member.decode().split("\0") for member in raw["dead_index"]]
     return Look(
         ready=[id_.decode() for id_ in raw["ready"]],
@@ -97,3 +82,20 @@ def look(client: redis.Redis, keys: Keys, queue_name: str) -> Look:
         fingerprints={name: int(value) for name, value in _texts(raw["fingerprints"]).items()},
         rang=bool(raw["wake"]),
     )
+
+
+def _raw(client: redis.Redis, keys: Keys, queue_name: str) -> dict[str, Any]:
+    pipe = client.pipeline(transaction=True)
+    lists, zsets = ("ready",), ("delayed", "leases", "group_due", "dead", "unannounced")
+    members = ("lane_waiting", "group_waiting", "dead_index")
+    hashes = ("messages", "about", "deliveries", "lanes", "groups", "slots", "gates", "unique", "letters", "bodies")
+    for name in lists:
+        pipe.lrange(keys.of(queue_name, name), 0, -1)
+    for name in zsets:
+        pipe.zrange(keys.of(queue_name, name), 0, -1, withscores=True)
+    for name in members:
+        pipe.zrange(keys.of(queue_name, name), 0, -1)
+    for name in (*hashes, "fingerprints"):
+        pipe.hgetall(keys.of(queue_name, name))
+    pipe.exists(keys.of(queue_name, "wake"))
+    return dict(zip((*lists, *zsets, *members, *hashes, "fingerprints", "wake"), pipe.execute(), strict=True))

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(path.relative_to(ROOT) for name in ("actors", "middleware") for path in (ROOT / name).rglob("*.py"))
+TESTS = sorted(path.relative_to(ROOT) for name in ("tests", "prove", "compose") for path in (ROOT / name).rglob("*.py"))
 CARRIER = sorted(path.relative_to(ROOT) for path in (ROOT / "middleware").rglob("*") if path.suffix in (".py", ".lua"))
 #: A file answers one question.
 MAX_LINES = 300
@@ -17,12 +18,23 @@ MAX_FUNCTION_LINES = 40
 
 @pytest.mark.parametrize("path", [path for path in MODULES if "migrations" not in path.parts], ids=str)
 def test_a_module_is_short_and_so_are_its_functions(path):
+    assert too_long(path) == []
+
+
+def test_so_is_every_file_of_the_tests():
+    assert len(TESTS) > 300
+    assert [fault for path in TESTS if "migrations" not in path.parts for fault in too_long(path)] == []
+
+
+def too_long(path: Path) -> list[str]:
     text = (ROOT / path).read_text()
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = {node.name for node in functions if (node.end_lineno or 0) - node.lineno + 1 > MAX_FUNCTION_LINES}
-
-    assert len(text.splitlines()) <= MAX_LINES
-    assert long == set()
+    found = [(node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions]
+    lines = len(text.splitlines())
+    return [
+        *([f"{path}: {lines} lines"] if lines > MAX_LINES else []),
+        *(f"{path}: {name} has {count}" for name, count in found if count > MAX_FUNCTION_LINES),
+    ]
 
 
 @pytest.mark.parametrize("path", CARRIER, ids=str)

@@ -61,21 +61,25 @@ def host(
         sweep_after_s=1,
     )
     services.install(Services(settings=settings, store=world.store))
+    is_postgresql = connections[alias].vendor == "postgresql"
     name = str(connections[alias].settings_dict["NAME"])
-    world.environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(PATHS),
-        "DJANGO_SETTINGS_MODULE": "chatsite.settings",
-        "CHATSITE_DATABASE": request.getfixturevalue("postgres").url
-        if connections[alias].vendor == "postgresql"
-        else name,
-        "CHATSITE_CHAT_ACTORS": json.dumps({}),
-        "REDIS_URL": redis_server.url(0),
-    }
+    database = request.getfixturevalue("postgres").url if is_postgresql else name
+    world.environ = _environ(database, redis_server.url(0))
     yield world
     actors.broker.close()
     services.install(None)
     world.clear()
+
+
+def _environ(database: str, redis_url: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(PATHS),
+        "DJANGO_SETTINGS_MODULE": "chatsite.settings",
+        "CHATSITE_DATABASE": database,
+        "CHATSITE_CHAT_ACTORS": json.dumps({}),
+        "REDIS_URL": redis_url,
+    }
 
 
 def _die(host: DjangoWorld, trials: int, seed: int) -> None:

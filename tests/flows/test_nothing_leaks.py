@@ -97,9 +97,8 @@ def run(*command: str) -> str:
     return f"{result.output}{result.exception or ''}"
 
 
-def test_nothing_that_is_private_is_shown_anywhere(world, change, shown, redis_server: EmbeddedRedis):
-    change(max_attempts=2)
-    ids = say_everything(world)
+def quote_everything(world) -> None:
+    """Refusals, errors and answers that repeat what they were asked."""
     for number, action in enumerate(QUOTING):
         world.sandbox.admin.add_fault(
             {"type": "status", **action}, match={"instance": f"i-{number}", "op": ["sendText"]}, trigger={"next": 3}
@@ -115,23 +114,10 @@ def test_nothing_that_is_private_is_shown_anywhere(world, change, shown, redis_s
     world.sandbox.admin.put_contact(
         f"{PHONE[1:]}@s.whatsapp.net", exists=True, picture_url="https://x.y/plantedpicture"
     )
-    for id_ in ids:
-        actors.send_message.send(id_)
-    actors.fetch_profile_pic.send("p0", PHONE)
-    actors.fetch_group_info.send("g1", GROUP, "i1")
-    told = {
-        "event": "send.message",
-        "instance": "i1",
-        "apikey": KEY,
-        "data": {
-            "key": {"id": "3EB0OTHER", "fromMe": True, "remoteJid": f"{PHONE[1:]}@s.whatsapp.net"},
-            "message": {"conversation": SAID},
-        },
-    }
-    with working(threads=8):
-        until(lambda: all(world.status(id_) != MessageStatus.PENDING for id_ in ids), within_ms=20_000)
-        until(lambda: len(world.letters()) >= len(ids) - 3, within_ms=5_000)
-        intake.apply_all(updates(json.dumps(told).encode()))
+
+
+def everywhere(world, ids: list[str], shown: list[str], redis_server: EmbeddedRedis) -> dict[str, str]:
+    """All that can be read afterwards, by its place."""
     letters = world.letters()
     places = {
         "log": "\n".join(shown),
@@ -149,6 +135,31 @@ def test_nothing_that_is_private_is_shown_anywhere(world, change, shown, redis_s
     for db in (2, 3):
         with redis.Redis.from_url(redis_server.url(db)) as client:
             places[f"redis {db}"] = " ".join(str(client.dump(key)) + str(key) for key in client.keys("*"))
+    return places
+
+
+def test_nothing_that_is_private_is_shown_anywhere(world, change, shown, redis_server: EmbeddedRedis):
+    change(max_attempts=2)
+    ids = say_everything(world)
+    quote_everything(world)
+    for id_ in ids:
+        actors.send_message.send(id_)
+    actors.fetch_profile_pic.send("p0", PHONE)
+    actors.fetch_group_info.send("g1", GROUP, "i1")
+    told = {
+        "event": "send.message",
+        "instance": "i1",
+        "apikey": KEY,
+        "data": {
+            "key": {"id": "3EB0OTHER", "fromMe": True, "remoteJid": f"{PHONE[1:]}@s.whatsapp.net"},
+            "message": {"conversation": SAID},
+        },
+    }
+    with working(threads=8):
+        until(lambda: all(world.status(id_) != MessageStatus.PENDING for id_ in ids), within_ms=20_000)
+        until(lambda: len(world.letters()) >= len(ids) - 3, within_ms=5_000)
+        intake.apply_all(updates(json.dumps(told).encode()))
+    places = everywhere(world, ids, shown, redis_server)
 
     assert all(places.values())
     found = [

@@ -104,44 +104,46 @@ def run_apart(script: str) -> str:
     return done.stdout
 
 
+#: A host with the stock integration, and one failing message.
+STOCK = """
+import json, sys, types
+import sentry_sdk
+from sentry_sdk.integrations.dramatiq import DramatiqIntegration
+from sentry_sdk.transport import Transport
+
+class Wire(Transport):
+    sent = []
+    def capture_envelope(self, envelope):
+        self.sent.append(envelope.get_event())
+
+sentry_sdk.init(dsn="https://public@sentry.invalid/1", transport=Wire(), send_default_pii=True,
+                auto_enabling_integrations=False, integrations=[DramatiqIntegration()])
+import dramatiq
+from dramatiq import Worker
+from dramatiq.brokers.stub import StubBroker
+from middleware.retries import Retries, RetryPolicy
+from middleware.sentry import SentryScope, stock_sentry_present
+from middleware.sentry_client import start
+
+start(None)
+broker = StubBroker(middleware=[SentryScope(), Retries(policy=lambda: RetryPolicy(max_attempts=1))])
+
+def fail(text):
+    secret = text
+    raise RuntimeError(text)
+
+actor = dramatiq.actor(fail, broker=broker, actor_name="send", queue_name="work")
+actor.send("Maria +5511988887777")
+worker = Worker(broker, worker_threads=1, worker_timeout=20)
+worker.start(); broker.join("work", fail_fast=False); worker.stop()
+sentry_sdk.get_client().close()
+print(json.dumps({"found": stock_sentry_present(broker), "events": [e for e in Wire.sent if e]}, default=str))
+"""
+
+
 def test_the_stock_integration_is_found_and_even_then_arguments_stay_here():
     # It patches Dramatiq for good, so it gets an interpreter of its own.
-    out = run_apart(
-        """
-        import json, sys, types
-        import sentry_sdk
-        from sentry_sdk.integrations.dramatiq import DramatiqIntegration
-        from sentry_sdk.transport import Transport
-
-        class Wire(Transport):
-            sent = []
-            def capture_envelope(self, envelope):
-                self.sent.append(envelope.get_event())
-
-        sentry_sdk.init(dsn="https://public@sentry.invalid/1", transport=Wire(), send_default_pii=True,
-                        auto_enabling_integrations=False, integrations=[DramatiqIntegration()])
-        import dramatiq
-        from dramatiq import Worker
-        from dramatiq.brokers.stub import StubBroker
-        from middleware.retries import Retries, RetryPolicy
-        from middleware.sentry import SentryScope, stock_sentry_present
-        from middleware.sentry_client import start
-
-        start(None)
-        broker = StubBroker(middleware=[SentryScope(), Retries(policy=lambda: RetryPolicy(max_attempts=1))])
-
-        def fail(text):
-            secret = text
-            raise RuntimeError(text)
-
-        actor = dramatiq.actor(fail, broker=broker, actor_name="send", queue_name="work")
-        actor.send("Maria +5511988887777")
-        worker = Worker(broker, worker_threads=1, worker_timeout=20)
-        worker.start(); broker.join("work", fail_fast=False); worker.stop()
-        sentry_sdk.get_client().close()
-        print(json.dumps({"found": stock_sentry_present(broker), "events": [e for e in Wire.sent if e]}, default=str))
-        """
-    )
+    out = run_apart(STOCK)
     seen = json.loads(out)
 
     assert seen["found"] is True
