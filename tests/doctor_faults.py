@@ -1,16 +1,15 @@
 """Every way in which a test spoils a real Redis server, with the check that must find it.
 
-``test_doctor_checks.py`` tries them all; what is spoilt in the queues' database stands in ``doctor_faults_queues.py``.
+``test_doctor_checks.py`` tries them all; what clients do to it stands in ``doctor_faults_clients.py``, what is spoilt in the
+queues' database in ``doctor_faults_queues.py``.
 """
 
 import shutil
 import tempfile
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import redis
 import servers
 from deaf_servers import redis_of_another_version, redis_without_select, slow_redis
 from doctor_world import Patient, fires
@@ -19,7 +18,6 @@ from waiting import until
 from middleware.brokers.redis.embedded import EmbeddedRedis
 from middleware.clock import SystemClock
 
-BUSY = "local t = redis.call('TIME') repeat local n = redis.call('TIME') until (n[1]-t[1])*1000000+n[2]-t[2] > 70000"
 FILL = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', ARGV[2] .. i, string.rep('x', tonumber(ARGV[3]))) end"
 
 
@@ -249,59 +247,3 @@ def _replica_not_waited_for(patient: Patient) -> None:
 def _replica_of(patient: Patient, primary: EmbeddedRedis) -> None:
     options = {"replicaof": f"127.0.0.1 {primary.port}", "masterauth": primary.password}
     patient.stack.enter_context(EmbeddedRedis(options=options, binary=primary.binary))
-
-
-# -- clients -----------------------------------------------------------------------------------------------------------
-
-
-@fires("connections", "warning", says="of 50 are used")
-def _many_connections(patient: Patient) -> None:
-    patient.serve(maxclients="50")
-    patient.hold(42)
-
-
-@fires("connections", "error", says="of 100 are used")
-def _no_connections(patient: Patient) -> None:
-    patient.serve(maxclients="100")
-    patient.hold(97)
-
-
-@fires("connections", "warning", says="were refused", mends=True)
-def _refused_connections(patient: Patient) -> None:
-    patient.serve(maxclients="30")
-    admin, *_ = patient.hold(1)
-    with suppress(redis.ConnectionError):
-        patient.hold(30)
-    admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-
-@fires("client_buffers", "warning", says="unbounded", mends=True)
-def _unbounded_buffers(patient: Patient) -> None:
-    patient.serve(client_output_buffer_limit="normal 0 0 0")
-
-
-@fires("idle_timeout", "warning", says="20 s", mends=True)
-def _idle_cut(patient: Patient) -> None:
-    patient.serve(timeout="20")
-
-
-@fires("script_limit", "warning", says="5 ms", mends=True)
-def _impatient(patient: Patient) -> None:
-    patient.serve(lua_time_limit="5")
-
-
-@fires("slow_commands", "warning", says="EVAL", mends=True)
-def _slow_script(patient: Patient) -> None:
-    patient.serve()
-    patient.client().eval(BUSY, 0)
-
-
-@fires("lazy_flush", "warning", says="db0 has 100000 keys", mends=True)
-def _slow_flush(patient: Patient) -> None:
-    patient.serve(persist=False, lazyfree_lazy_user_flush="no")
-    patient.client().eval(FILL, 0, 100_000, "k", 1)
-
-
-@fires("keyspace_events", "warning", says="K", mends=True)
-def _tells_everybody(patient: Patient) -> None:
-    patient.serve(notify_keyspace_events="KEA")

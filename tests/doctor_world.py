@@ -1,7 +1,7 @@
 """A Redis in good order, and how to spoil it: what the checks of ``doctor`` are tried on.
 
-``test_doctor_checks.py`` and ``test_start_gate.py`` use it; the faults stand in ``doctor_faults.py`` and
-``doctor_faults_queues.py``.
+``test_doctor_checks.py`` and ``test_start_gate.py`` use it; the faults stand in ``doctor_faults.py``,
+``doctor_faults_clients.py`` and ``doctor_faults_queues.py``.
 """
 
 import os

@@ -4,26 +4,21 @@ import json
 import logging
 
 import pytest
-from chat.models import Conversation, Message, WhatsAppInstance
+from chat.models import WhatsAppInstance
 from django.db import OperationalError, connection
-from django.test import Client, RequestFactory
+from django.test import RequestFactory
+from webhook_world import CLOUD, EVOLUTION, ROW_KEY, TOKEN, client, cloud_status, post, row, sent, site
 
 from actors import intake, services
 from actors.django_app import views
 from actors.django_app.instance_keys import KEPT_MS, keys
-from actors.domain import AttemptState, Receipt, SendAttempt
 from actors.errors import Transient
-from actors.gateways.cloud_webhooks import sign
 from actors.settings import Hidden
 from middleware.clock import SystemClock
 
-pytestmark = pytest.mark.django_db(transaction=True)
+__all__ = ["client", "sent", "site"]
 
-TOKEN = "a-token-in-a-path-0123456789"
-SECRET = "app-secret"
-ROW_KEY = "the-key-of-the-row"
-EVOLUTION = f"/hooks/evolution/{TOKEN}/"
-CLOUD = "/hooks/cloud/"
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Later(SystemClock):
@@ -35,75 +30,27 @@ class Later(SystemClock):
         return super().boot_ms() + self.by_ms
 
 
-@pytest.fixture
-def site(serve):
-    work = serve(
-        webhook_token=Hidden(TOKEN),
-        whatsapp_cloud_app_secret=Hidden(SECRET),
-        whatsapp_cloud_verify_token=Hidden("verify-me"),
-    )
-    WhatsAppInstance.objects.create(instance_name="line-1", tenant_id="t", api_key=ROW_KEY, api_url="http://e.example")
-    return work
-
-
-@pytest.fixture
-def client():
-    return Client(raise_request_exception=True, enforce_csrf_checks=True)
-
-
-@pytest.fixture
-def sent(site):
-    """Id of a message that is with its provider as ``3EB0``."""
-    thread = Conversation.objects.create(contact_phone="+5511988887777", tenant_id="t", instance_name="line-1")
-    id_ = str(Message.objects.create(conversation=thread, content="oi").pk)
-    attempt = SendAttempt(
-        message_id=id_,
-        part=0,
-        state=AttemptState.SENDING,
-        number=1,
-        instance_name="line-1",
-        started_at_ms=1,
-        deadline_at_ms=2,
-    )
-    site.store.record_sent(site.store.claim(attempt), Receipt(provider_message_id="3EB0"))
-    return id_
-
-
 def _status(status: str = "READ", *, key: object = ROW_KEY, **envelope: object) -> bytes:
     data = {"keyId": "3EB0", "fromMe": True, "status": status, "remoteJid": "5511988887777@s.whatsapp.net"}
     body = {"event": "messages.update", "instance": "line-1", "data": data, "apikey": key, **envelope}
     return json.dumps(body).encode()
 
 
-def _cloud_status(message_id: str = "") -> bytes:
-    told = {"id": "3EB0", "status": "delivered", "timestamp": "1", "biz_opaque_callback_data": f"{message_id}:0"}
-    value = {"metadata": {"phone_number_id": "1"}, "statuses": [told]}
-    return json.dumps({"entry": [{"changes": [{"value": value}]}]}).encode()
-
-
-def _post(client, path: str, body: bytes, **headers: str):
-    return client.generic("POST", path, body, content_type="application/json", **headers)
-
-
-def _row(id_: str) -> str:
-    return Message.objects.get(pk=id_).status
-
-
 # -- Evolution -------------------------------------------------------------------------------------------------------------
 
 
 def test_what_shows_token_and_key_is_applied(client, sent):
-    answer = _post(client, EVOLUTION, _status())
+    answer = post(client, EVOLUTION, _status())
 
-    assert (answer.status_code, answer.content, _row(sent)) == (200, b"", "seen")
+    assert (answer.status_code, answer.content, row(sent)) == (200, b"", "seen")
 
 
 @pytest.mark.parametrize("key", ["another", "", None, 7, ["the-key-of-the-row"], "Apikey not found", "schlüssel\ud800"])
 def test_another_key_touches_nothing(client, sent, key, caplog):
     with caplog.at_level(logging.DEBUG):
-        answer = _post(client, EVOLUTION, _status(key=key))
+        answer = post(client, EVOLUTION, _status(key=key))
 
-    assert (answer.status_code, answer.content, _row(sent)) == (403, b"", "sent")
+    assert (answer.status_code, answer.content, row(sent)) == (403, b"", "sent")
     refused = [record for record in caplog.records if record.message == "webhook.refused"]
     assert [(record.instance, record.code) for record in refused] == [("line-1", "wrong_key")]
     said = "\n".join(logging.Formatter().format(record) for record in caplog.records)
@@ -114,50 +61,50 @@ def test_another_key_touches_nothing(client, sent, key, caplog):
 def test_a_row_without_a_key_has_none_to_compare(client, sent):
     WhatsAppInstance.objects.update(api_key=None)
 
-    assert _post(client, EVOLUTION, _status(key="whatever Evolution says")).status_code == 200
-    assert _row(sent) == "seen"
+    assert post(client, EVOLUTION, _status(key="whatever Evolution says")).status_code == 200
+    assert row(sent) == "seen"
 
 
 def test_a_key_that_was_changed_is_known_within_a_second_and_the_old_one_forgotten_later(client, sent, serve):
     clock = Later()
     work = services.get()
     services.install(services.Services(settings=work.settings, store=work.store, clock=clock))
-    assert _post(client, EVOLUTION, _status()).status_code == 200
+    assert post(client, EVOLUTION, _status()).status_code == 200
     WhatsAppInstance.objects.update(api_key="a-new-key")
 
-    assert _post(client, EVOLUTION, _status(key="a-new-key")).status_code == 403
+    assert post(client, EVOLUTION, _status(key="a-new-key")).status_code == 403
     clock.by_ms = 1_500
-    assert _post(client, EVOLUTION, _status(key="a-new-key")).status_code == 200
+    assert post(client, EVOLUTION, _status(key="a-new-key")).status_code == 200
     clock.by_ms += KEPT_MS
-    assert _post(client, EVOLUTION, _status()).status_code == 403
+    assert post(client, EVOLUTION, _status()).status_code == 403
 
 
 def test_the_key_of_a_row_that_is_seconds_old_is_compared_too(client, sent, serve):
     clock, work = Later(), services.get()
     services.install(services.Services(settings=work.settings, store=work.store, clock=clock))
     WhatsAppInstance.objects.update(api_key=None)
-    assert _post(client, EVOLUTION, _status(key="whatever")).status_code == 200
+    assert post(client, EVOLUTION, _status(key="whatever")).status_code == 200
     # As a new row is: it was not there when the others were read.
     WhatsAppInstance.objects.update(api_key=ROW_KEY)
     clock.by_ms = 1_500
 
-    assert _post(client, EVOLUTION, _status(key="whatever")).status_code == 403
+    assert post(client, EVOLUTION, _status(key="whatever")).status_code == 403
 
 
 @pytest.mark.parametrize("token", ["another-token-of-the-same-kind", TOKEN[:-1], TOKEN + "x", "ü" * 28])
 def test_another_token_is_told_that_there_is_nothing(client, sent, token, django_assert_num_queries):
     with django_assert_num_queries(0):
-        answer = _post(client, f"/hooks/evolution/{token}/", _status())
+        answer = post(client, f"/hooks/evolution/{token}/", _status())
 
     assert (answer.status_code, answer.content) == (404, b"")
-    assert _row(sent) == "sent"
+    assert row(sent) == "sent"
 
 
 def test_without_settings_nobody_answers(serve, client):
     serve()
 
-    assert _post(client, EVOLUTION, _status()).status_code == 404
-    assert _post(client, CLOUD, _cloud_status()).status_code == 404
+    assert post(client, EVOLUTION, _status()).status_code == 404
+    assert post(client, CLOUD, cloud_status()).status_code == 404
     assert client.get(CLOUD).status_code == 404
 
 
@@ -176,7 +123,7 @@ def test_without_settings_nobody_answers(serve, client):
 )
 def test_an_event_that_does_not_matter_costs_no_query(client, site, body, django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert _post(client, EVOLUTION, body).status_code == 200
+        assert post(client, EVOLUTION, body).status_code == 200
 
 
 def test_a_busy_instance_costs_no_query_for_its_key(client, sent, monkeypatch):
@@ -185,7 +132,7 @@ def test_a_busy_instance_costs_no_query_for_its_key(client, sent, monkeypatch):
     monkeypatch.setattr("actors.django_app.instance_keys.all_instances", lambda work: read.append(work) or iter(()))
 
     for _ in range(5):
-        _post(client, EVOLUTION, _status())
+        post(client, EVOLUTION, _status())
 
     assert len(read) == 1
 
@@ -195,7 +142,7 @@ def test_a_session_that_changes_is_heard(client, site, monkeypatch):
     monkeypatch.setattr(intake.instances, "heard", heard.append)
     body = {"event": "connection.update", "instance": "line-1", "apikey": ROW_KEY, "data": {"state": "open"}}
 
-    assert _post(client, EVOLUTION, json.dumps(body).encode()).status_code == 200
+    assert post(client, EVOLUTION, json.dumps(body).encode()).status_code == 200
     assert [(one.instance_name, one.state) for one in heard] == [("line-1", "open")]
 
 
@@ -204,52 +151,9 @@ def test_redis_that_is_down_has_the_session_told_again(client, serve):
     WhatsAppInstance.objects.create(instance_name="line-1", tenant_id="t")
     body = {"event": "connection.update", "instance": "line-1", "data": {"state": "open"}}
 
-    answer = _post(client, EVOLUTION, json.dumps(body).encode())
+    answer = post(client, EVOLUTION, json.dumps(body).encode())
 
     assert (answer.status_code, answer.content) == (503, b"")
-
-
-# -- the Cloud API ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_meta_signed_is_applied_and_nothing_else(client, sent):
-    body = _cloud_status(sent)
-
-    for signature in ("", "sha256=", sign(body, app_secret="another"), sign(body + b" ", app_secret=SECRET)):
-        answer = _post(client, CLOUD, body, HTTP_X_HUB_SIGNATURE_256=signature)
-        assert (answer.status_code, answer.content) == (403, b"")
-    assert _post(client, CLOUD, body).status_code == 403
-    assert _row(sent) == "sent"
-
-    answer = _post(client, CLOUD, body, HTTP_X_HUB_SIGNATURE_256=sign(body, app_secret=SECRET))
-    assert (answer.status_code, answer.content, _row(sent)) == (200, b"", "delivered")
-
-
-def test_the_challenge_is_given_back_to_who_knows_the_token(client, site):
-    asked = {"hub.mode": "subscribe", "hub.verify_token": "verify-me", "hub.challenge": "1158201444"}
-
-    answer = client.get(CLOUD, asked)
-
-    assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"1158201444", "text/plain")
-
-
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"hub.verify_token": "another"}, 403),
-        ({"hub.verify_token": ""}, 403),
-        ({"hub.mode": "unsubscribe"}, 403),
-        ({"hub.challenge": "<script>"}, 400),
-        ({"hub.challenge": ""}, 400),
-        ({"hub.challenge": "1" * 500}, 400),
-    ],
-)
-def test_another_challenge_gets_nothing(client, site, change, status):
-    asked = {"hub.mode": "subscribe", "hub.verify_token": "verify-me", "hub.challenge": "1158201444", **change}
-
-    answer = client.get(CLOUD, asked)
-
-    assert (answer.status_code, answer.content) == (status, b"")
 
 
 # -- both ------------------------------------------------------------------------------------------------------------------
@@ -259,8 +163,8 @@ def test_another_challenge_gets_nothing(client, site, change, status):
 def test_a_body_that_is_too_long_is_not_read(client, site, path, monkeypatch):
     monkeypatch.setattr(views, "MAX_BODY_BYTES", 100)
 
-    assert _post(client, path, b"x" * 101).status_code == 413
-    assert _post(client, path, b"x" * 100).status_code != 413
+    assert post(client, path, b"x" * 101).status_code == 413
+    assert post(client, path, b"x" * 100).status_code != 413
 
 
 def test_a_body_that_hides_its_length_is_not_read_further(site, monkeypatch):
@@ -282,7 +186,7 @@ def test_a_store_that_is_down_has_the_provider_tell_again(client, sent, monkeypa
 
     monkeypatch.setattr(type(services.get().store), "attempt_of", down)
 
-    answer = _post(client, EVOLUTION, _status())
+    answer = post(client, EVOLUTION, _status())
 
     assert (answer.status_code, answer.content) == (503, b"")
     assert [record.code for record in caplog.records if record.message == "webhook.put_off"] == ["store_unavailable"]
@@ -294,7 +198,7 @@ def test_a_bug_says_its_class_and_leaks_nothing(client, sent, monkeypatch, caplo
 
     monkeypatch.setattr(type(services.get().store), "attempt_of", broken)
     with caplog.at_level(logging.DEBUG):
-        answer = _post(client, EVOLUTION, _status())
+        answer = post(client, EVOLUTION, _status())
 
     assert (answer.status_code, answer.content) == (500, b"")
     said = "\n".join(logging.Formatter().format(record) for record in caplog.records)
@@ -308,7 +212,7 @@ def test_views_run_outside_a_host_s_transaction_per_request(client, sent, monkey
     seen = []
     monkeypatch.setattr(intake, "apply_all", lambda updates: seen.append(connection.in_atomic_block))
 
-    _post(client, EVOLUTION, _status())
+    post(client, EVOLUTION, _status())
 
     assert seen == [False]
 
@@ -321,4 +225,4 @@ def test_an_error_of_the_database_itself_is_a_store_that_is_down(client, sent, m
 
     monkeypatch.setattr(QuerySet, "_fetch_all", refuse)
 
-    assert _post(client, EVOLUTION, _status()).status_code == 503
+    assert post(client, EVOLUTION, _status()).status_code == 503

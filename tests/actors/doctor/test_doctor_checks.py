@@ -1,11 +1,12 @@
 """Every check of Redis fires on a server that is spoilt that way, says what to do, and is silent on one in good order.
 
-The ways to spoil one stand in ``tests/doctor_faults.py`` and ``doctor_faults_queues.py``.
+The ways to spoil one stand in ``tests/doctor_faults.py``, ``doctor_faults_clients.py`` and ``doctor_faults_queues.py``.
 """
 
 from contextlib import ExitStack
 
 import doctor_faults  # noqa: F401  # registers the faults
+import doctor_faults_clients  # noqa: F401
 import doctor_faults_queues  # noqa: F401
 import pytest
 from docs_pages import Page, only, quoted
