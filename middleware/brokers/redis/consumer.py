@@ -41,9 +41,13 @@ class CarriedMessage(MessageProxy):
 
     def __init__(self, message: "Message[Any]", fetched: Fetched, *, machinery: Machinery) -> None:
         super().__init__(message)
-        # Each hook asks for these: found here, they need not go through the proxy.
-        self.options = message.options
+        # The worker and each hook ask for these: found here, they need not go through the proxy.
+        self.queue_name = message.queue_name
         self.actor_name = message.actor_name
+        self.args = message.args
+        self.kwargs = message.kwargs
+        self.options = message.options
+        self.message_id = message.message_id
         self.lease = fetched.lease
         self.routing = fetched.routing
         self.machinery = machinery

@@ -76,11 +76,15 @@ class Exchange:
                 names = self._demand.keep_place(queue_names)
             return names
 
-    def deliver(self, queue_name: str, fetch: Fetch) -> None:
-        """Hand on what was fetched beside the rounds, for a place that was kept, and fetch what is left."""
-        self._hand_over(queue_name, fetch)
-        if fetch.left:
-            self.ring(queue_name)
+    def deliver(self, queue_name: str, messages: Sequence[Fetched]) -> None:
+        """Hand on what was fetched, by a round or beside one, to whoever takes it."""
+        with self._lock:
+            sink = self._demand.taker(queue_name)
+        if messages and sink is not None:
+            sink.accept(messages)
+        elif messages:
+            # It went while the fetch was under way.
+            self.give_back(queue_name, messages)
 
     def ring(self, *queue_names: str) -> bool:
         """Fetch from queues that may have something, and write what could not be written.
@@ -256,15 +260,10 @@ class Exchange:
             self._hand_over(name, fetch)
 
     def _hand_over(self, queue_name: str, fetch: Fetch) -> None:
-        with self._lock:
-            if fetch.left:
+        if fetch.left:
+            with self._lock:
                 self._demand.promising[queue_name] = None
-            sink = self._demand.taker(queue_name)
-        if fetch.messages and sink is not None:
-            sink.accept(fetch.messages)
-        elif fetch.messages:
-            # It went while the fetch was under way.
-            self.give_back(queue_name, fetch.messages)
+        self.deliver(queue_name, fetch.messages)
         self.alarm().due(queue_name, fetch.next_due_in_ms)
 
     def _settled(self, tickets: Sequence[Ticket]) -> None:

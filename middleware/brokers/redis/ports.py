@@ -48,7 +48,7 @@ class Door(Protocol):
         """Fetch from queues; False when there is no place."""
         ...
 
-    def deliver(self, queue_name: str, fetch: Fetch) -> None:
+    def deliver(self, queue_name: str, messages: Sequence[Fetched]) -> None:
         """Hand on what came with the wait."""
         ...
 

@@ -168,7 +168,7 @@ class Waiter:
             if self._is_asked and self._stands and self._connected().can_read(ANSWER_S):
                 _, came = self._answer()
                 if came is not None:
-                    self._door.deliver(*came)
+                    self._door.deliver(came[0], came[1].messages)
         except redis.RedisError as error:
             logger.debug("waiter.end_failed", extra={"code": type(error).__name__})
 
@@ -198,12 +198,18 @@ class Waiter:
         if self._is_answered():
             name, came = self._answer()
             if came is not None:
-                self._door.deliver(*came)
-                # The thread that has it now needs the interpreter, which this one would hold until it waits again.
-                time.sleep(YIELD_S)  # noqa: TID251 - waits for nothing
+                self._have(*came)
             if came is None or came[0] != name:
                 self._fetch_for(name)
         self._fetch_due()
+
+    def _have(self, queue_name: str, fetch: Fetch) -> None:
+        self._door.deliver(queue_name, fetch.messages)
+        # The thread that has it now needs the interpreter, which this one would hold until it waits again.
+        time.sleep(YIELD_S)  # noqa: TID251 - waits for nothing
+        self._times.due(queue_name, fetch.next_due_in_ms)
+        if fetch.left:
+            self._fetch(queue_name)
 
     def _fetch_for(self, name: str | None) -> None:
         if name is None:
@@ -254,7 +260,7 @@ class Waiter:
         self.last_turn_boot_ms = self._clock.boot_ms()
         if isinstance(token, redis.ResponseError):
             if came is not None:
-                self._door.deliver(*came)
+                self._door.deliver(came[0], came[1].messages)
             raise token
         return self._asked_of.get(token[0]) if token else None, came
 

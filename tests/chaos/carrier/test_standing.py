@@ -7,7 +7,7 @@ from carriage import QUEUE, SOON_MS, Carriage, Held
 from lossy_redis import LossyRedis
 from waiting import stays, until
 
-from middleware.brokers.redis.values import Fetched, Lease
+from middleware.brokers.redis.values import Fetched, Lease, NewMessage
 
 pytestmark = pytest.mark.redis
 
@@ -86,6 +86,41 @@ def test_what_comes_due_gets_the_place_that_is_kept(carried, sender, proxy):
         # Before the wait is over, which lasts for five seconds.
         until(lambda: carried.ended == ["due"], within_ms=3_500)
         in_flight.drop([other])
+
+
+def put_in(sender: Carriage, **delays_ms: int) -> None:
+    """Enqueue messages by one call, which rings one bell."""
+    broker = sender.broker
+    new = [
+        NewMessage(name, broker.encode(sender.message(name)), delay_ms=delay_ms) for name, delay_ms in delays_ms.items()
+    ]
+    broker.transitions.enqueue_many(QUEUE, new)
+
+
+def test_a_time_that_is_told_beside_the_message_is_kept(carried, sender, proxy):
+    """One bell for both: what comes due would lie until somebody looks for another reason."""
+    with carried.working():
+        in_wait(carried, proxy)
+        put_in(sender, due=500, now=0)
+        until(lambda: carried.ended == ["now", "due"], within_ms=SOON_MS)
+
+
+def test_what_is_left_behind_the_message_is_fetched_together(carried, sender, proxy):
+    slow = {f"m{number}": Held() for number in range(6)}
+    carried.plans.update({name: [held] for name, held in slow.items()})
+    with carried.working(threads=8):
+        in_wait(carried, proxy)
+        waits = proxy.seen("fetch_first")
+        put_in(sender, **dict.fromkeys(slow, 0))
+        for held in slow.values():
+            held.wait_for_begin()
+        asked = proxy.seen("fetch_first") - waits
+        for held in slow.values():
+            held.go_on.set()
+        carried.drained(done=6)
+
+    # One by one they would come with five more.
+    assert asked <= 3
 
 
 def test_a_server_that_forgot_its_scripts_is_taught_again(carried, sender, proxy, queue_client):
