@@ -3,34 +3,18 @@
 import json
 
 import pytest
+from evolution_sends import DIGITS, GROUP, PERSON, gateway, part
 from sandbox_fixture import Sandbox, sandbox
 
 from actors import errors
-from actors.domain import GroupJid, OutgoingPart, Phone
 from actors.gateways.base import make_gateway
 from actors.gateways.evolution_search import MAX_PAGES, PAGE_SIZE
 from actors.gateways.sandbox.saved import StoredMessage
-from actors.settings import Settings
 from middleware.clock import SystemClock
 
-__all__ = ["sandbox"]
+__all__ = ["gateway", "sandbox"]
 
 pytestmark = pytest.mark.contract
-
-PERSON = Phone("+5511988887777")
-GROUP = GroupJid("120363025246125486@g.us")
-DIGITS = "5511988887777"
-
-
-@pytest.fixture
-def gateway():
-    made = make_gateway("evolution", Settings())
-    yield made
-    made.close()
-
-
-def part(text="oi", recipient=PERSON, **fields):
-    return OutgoingPart(message_id="m1", part=0, recipient=recipient, text=text, **fields)
 
 
 def search(gateway, sandbox: Sandbox, wanted=None, *, since_ms=None, until_ms=None, bound_ids=()):
